@@ -1,0 +1,76 @@
+"""Files that are either complete or absent: written under another name, then renamed."""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` and move it there when the block ends well.
+
+    If the block raises, the temporary file is removed and ``path`` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the suffix stays: writers such as matplotlib choose the format by it
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give an empty temporary folder beside ``path`` and move it there when the block ends well.
+
+    An older folder at ``path`` is replaced; if the block raises, it stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, whole or not at all.
+
+    Raises:
+        ValueError: if a number is NaN or infinite; the message names where it stands.
+    """
+    broken = _not_finite(content, "")
+    if broken:
+        raise ValueError(f"{path.name}: not a finite number at {', '.join(broken[:5])}")
+    with new_file(path) as temporary:
+        text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _not_finite(content: Any, where: str) -> list[str]:
+    """Key paths of all numbers in nested dicts and lists that are NaN or infinite."""
+    if isinstance(content, float) and not math.isfinite(content):
+        return [where or "the top"]
+    if isinstance(content, dict):
+        return [p for key, value in content.items() for p in _not_finite(value, f"{where}.{key}")]
+    if isinstance(content, list | tuple):
+        return [p for i, value in enumerate(content) for p in _not_finite(value, f"{where}[{i}]")]
+    return []

@@ -1,0 +1,286 @@
+"""Every setting there is, as frozen models: the only definition.
+
+Only what can change a result is a setting. Device, threads and paths of results belong to the
+command line and the workflow profile. YAML is read by :mod:`hepml.configfile`; rules and the
+command line exchange settings as JSON.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from hepml.errors import nearest
+
+# YAML 1.1 reads 1e-3 as text, so numbers are accepted as text too
+Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
+# names become files and wildcards: no dots, slashes or blanks
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Expression = Annotated[str, Field(min_length=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys, wrong types and later changes are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Quantity(Settings):
+    """A branch, or an expression in branches, with the unit it is stored in."""
+
+    expression: Expression
+    unit: Literal["MeV", "GeV", "TeV"] = Field(description="stored unit; converted to GeV")
+
+
+class Particles(Settings):
+    """The jagged branches that hold the particles of an event or jet."""
+
+    px: str | None = None
+    py: str | None = None
+    pz: str | None = None
+    pt: str | None = None
+    eta: str | None = None
+    phi: str | None = None
+    energy: str | None = Field(None, description="without energy and mass: massless")
+    mass: str | None = None
+    unit: Literal["MeV", "GeV", "TeV"] = "GeV"
+    fields: dict[Name, str] = Field({}, description="further columns per particle: name: branch")
+
+    @model_validator(mode="after")
+    def _one_coordinate_system(self) -> Self:
+        cartesian = [self.px, self.py, self.pz]
+        cylindrical = [self.pt, self.eta, self.phi]
+        complete = [all(cartesian), all(cylindrical)]
+        touched = [any(cartesian), any(cylindrical)]
+        if complete.count(True) != 1 or touched.count(True) != 1:
+            raise ValueError("give either px, py, pz or pt, eta, phi (and energy or mass)")
+        if self.energy and self.mass:
+            raise ValueError("give energy or mass, not both")
+        return self
+
+
+class Runs(Settings):
+    """A tree with one row per file or run that carries sums over *generated* events."""
+
+    tree: str
+    sum_of_weights: str = Field(description="branch: Σ generator weights before any selection")
+    cross_section: str | None = Field(None, description="branch: cross-section [pb]")
+    cross_section_error: str | None = Field(None, description="branch: its error [pb]")
+
+
+class Schema(Settings):
+    """How one flavour of ntuple maps to our names and units."""
+
+    base: str | None = Field(None, description="a shipped schema to start from")
+    tree: str | None = None
+    identity: tuple[tuple[str, ...], ...] = Field(
+        (),
+        description="branches that identify an event; the first alternative whose branches all "
+        "exist is used, and recorded",
+    )
+    weight: Expression | None = Field(None, description="generator weight; 1 without")
+    runs: Runs | None = None
+    branches: dict[Name, Expression | Quantity] = Field({}, description="our name: branch")
+    particles: Particles | None = None
+
+
+class Sample(Settings):
+    """One physics process, or data."""
+
+    role: Literal["signal", "background", "data"] | None = None
+    label: Expression | None = Field(None, description="true for signal, instead of a role")
+    files: tuple[str, ...] = Field((), description="paths, globs, root:// or https://")
+    process: Literal["top", "qcd", "toy_signal", "toy_background"] | None = Field(
+        None, description="simulate this process instead of reading files"
+    )
+    events: int | None = Field(None, gt=0, description="how many events (jets) to simulate")
+    tree: str | None = Field(None, description="overrides the schema's tree")
+    cross_section: Real | None = Field(None, gt=0, description="[pb]")
+    expected_events: Real | None = Field(
+        None, gt=0, description="fixed yield before selection, instead of a cross-section"
+    )
+    weight: Expression | None = Field(None, description="generator weight; overrides the schema's")
+    scale: Expression | None = Field(
+        None, description="further factor (efficiencies, corrections), not part of Σ weights"
+    )
+    sum_of_weights: Real | None = Field(None, description="of skimmed ntuples: before the skim")
+    selection: dict[str, Expression] = Field({}, description="steps before the common selection")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.role is None) == (self.label is None):
+            raise ValueError("give either role or label")
+        if bool(self.files) == (self.process is not None):
+            raise ValueError("give either files or process")
+        if (self.process is not None) != (self.events is not None):
+            raise ValueError("process and events go together: how many to simulate")
+        if self.cross_section is not None and self.expected_events is not None:
+            raise ValueError("give cross_section or expected_events, not both")
+        return self
+
+
+class Simulation(Settings):
+    """Collisions, jets and detector of the simulated ntuples."""
+
+    collision_energy: Real = Field(14000, gt=0, description="[GeV]")
+    pt_hat: tuple[Real, Real] = Field((450, 1000), description="hard-process pT range [GeV]")
+    jet_radius: Real = Field(0.8, gt=0, lt=2)
+    jet_pt: tuple[Real, Real] = Field((550, 650), description="window of the jet pT [GeV]")
+    jet_eta: Real = Field(2.0, gt=0)
+    detector: bool = Field(True, description="false: stable particles as they are")
+    multiparton_interactions: bool = False
+    events_per_file: int = Field(5000, gt=0, description="at least; whole batches are kept")
+    toy: Literal["shift", "scale", "xor"] = Field(
+        "shift", description="which analytic toy toy_signal and toy_background draw from"
+    )
+
+
+class Data(Settings):
+    """From ntuples to columns."""
+
+    schema_: str | Schema = Field(alias="schema")
+    variables: dict[Name, Expression] = Field(min_length=1)
+    selection: dict[str, Expression] = Field({}, description="cut-flow step: expression")
+    invalid: Literal["fail", "drop"] = Field("fail", description="NaN or infinity in a variable")
+    particles: bool = Field(True, description="also store the particles")
+    spectators: tuple[Name, ...] = Field((), description="variables copied beside the scores")
+
+
+class Training(Settings):
+    """How a network is fitted."""
+
+    epochs: int = Field(40, gt=0, description="upper bound; early stopping may end sooner")
+    patience: int = Field(8, gt=0, description="epochs without a better validation loss")
+    batch_size: int = Field(512, gt=0)
+    learning_rate: Real = Field(3e-3, gt=0, lt=1, description="peak of the schedule")
+    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    weight_decay: Real = Field(1e-2, ge=0)
+    gradient_clip: Real = Field(1.0, gt=0, description="largest gradient norm")
+
+    @model_validator(mode="after")
+    def _patience_can_matter(self) -> Self:
+        if self.patience >= self.epochs:
+            raise ValueError(
+                f"patience ({self.patience}) must be smaller than epochs ({self.epochs}), "
+                "or early stopping never acts"
+            )
+        return self
+
+
+class Mlp(Settings):
+    """A multilayer perceptron on named variables."""
+
+    architecture: Literal["mlp"]
+    features: tuple[Name, ...] = Field(min_length=1)
+    hidden: tuple[int, ...] = Field((64, 64, 64), min_length=1)
+    dropout: Real = Field(0, ge=0, lt=1)
+    training: Training = Training()
+
+
+Model = Mlp  # a union, told apart by `architecture`, as architectures are added
+
+
+class Cut(Settings):
+    """One threshold, or a window, to optimise."""
+
+    variable: Name
+    keep: Literal["above", "below", "window"]
+
+
+class Inference(Settings):
+    """From scores to significance."""
+
+    background_uncertainty: Real = Field(
+        ge=0, description="relative; normalisation of the background"
+    )
+    bins: int = Field(10, gt=1, description="slices of equal signal efficiency before merging")
+    minimum_background: int = Field(10, gt=0, description="raw events in each bin and selection")
+    replicas: int = Field(500, gt=9, description="bootstrap replicas for errors")
+
+
+class Plots(Settings):
+    """How things are called on figures."""
+
+    labels: dict[Name, str] = Field({}, description="variable: axis label, LaTeX allowed")
+    heading: str = Field("Simulation", description="beside the analysis title on each figure")
+
+
+class Analysis(Settings):
+    """One whole analysis: what a config file holds."""
+
+    analysis: Name = Field(description="results go to results/<analysis>/")
+    title: str
+    luminosity: Real = Field(gt=0, description="[fb⁻¹]")
+    seed: int = Field(ge=0, lt=2**31)
+    folds: int = Field(5, ge=3, description="one for testing, one for validation, others to train")
+    samples: dict[Name, Sample] = Field(min_length=1)
+    simulation: Simulation = Simulation()
+    data: Data
+    cuts: tuple[Cut, ...] = Field(min_length=1)
+    models: dict[Name, Model] = Field(min_length=1)
+    inference: Inference
+    plots: Plots = Plots()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        used = [(f"cuts[{i}].variable", cut.variable) for i, cut in enumerate(self.cuts)]
+        used += [(f"data.spectators[{i}]", name) for i, name in enumerate(self.data.spectators)]
+        used += [("plots.labels", name) for name in self.plots.labels]
+        for model, settings in self.models.items():
+            used += [(f"models.{model}.features", name) for name in settings.features]
+        problems = [
+            f"{where}: no variable {name!r} in data.variables "
+            f"({nearest(name, self.data.variables)})"
+            for where, name in used
+            if name not in self.data.variables
+        ]
+        if "cuts" in self.models:
+            problems.append("models.cuts: the name is taken by the cut-based selection")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _signal_and_background(self) -> Self:
+        roles = {sample.role for sample in self.samples.values()}
+        for role in ("signal", "background"):
+            if role not in roles and None not in roles:
+                raise ValueError(f"samples: none has the role {role}")
+        return self
+
+
+class DataJob(Settings):
+    """What the data stage needs to know about one sample."""
+
+    name: Name
+    sample: Sample
+    data: Data
+    luminosity: Real
+    folds: int
+
+
+class SimulationJob(Settings):
+    """What the simulation needs to know about one file."""
+
+    process: Literal["top", "qcd", "toy_signal", "toy_background"]
+    events: int
+    seed: int
+    simulation: Simulation
+
+
+class TrainingJob(Settings):
+    """What the training stage needs to know about one network."""
+
+    model: Model
+    folds: int
+    seed: int
+
+
+class InferenceJob(Settings):
+    """What the inference stage needs to know about one method."""
+
+    method: Name
+    title: str
+    cuts: tuple[Cut, ...] = ()
+    inference: Inference
+    folds: int
+    seed: int

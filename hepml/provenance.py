@@ -1,0 +1,113 @@
+"""What made a result: digests of code for the rules, versions, commit, checksums of inputs."""
+
+import ast
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+PACKAGE = "hepml"
+
+
+@cache
+def code_digest(module: str) -> str:
+    """Digest of a module of hepml and of all modules of hepml it imports.
+
+    Snakemake does not see imported modules; as a parameter of a rule this digest makes exactly
+    the rules rerun whose code changed. Comments, docstrings and layout do not count. Only static
+    imports are followed.
+
+    Args:
+        module: for instance ``"hepml.training.stage"``.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(_imported(module)):
+        digest.update(name.encode())
+        digest.update(_meaning(_source(name)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _imported(module: str) -> set[str]:
+    """Return ``module`` and everything inside the package that it imports, directly or not."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        waiting += _direct_imports(name)
+    return found
+
+
+@cache
+def _direct_imports(module: str) -> tuple[str, ...]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(_source(module).read_bytes())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    inside = [name for name in names if name.split(".")[0] == PACKAGE]
+    return tuple(name for name in inside if _is_module(name))
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the parent is a module, so the name is a function or class
+        return False
+
+
+@cache
+def _source(module: str) -> Path:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"code_digest: there is no module {module}")
+    return Path(spec.origin)
+
+
+@cache
+def _meaning(path: Path) -> str:
+    """Source as a syntax tree without docstrings: what is left can change a result."""
+    tree = ast.parse(path.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def software() -> dict[str, Any]:
+    """Versions of Python and the packages that decide results, and the commit of the code."""
+    packages = ["awkward", "iminuit", "numpy", "pyhf", "scipy", "snakemake", "torch", "uproot"]
+    return {
+        "hepml": importlib.metadata.version("hepml-workflow"),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Answer of git in the folder of the package, or None outside a repository."""
+    folder = Path(__file__).parent
+    answer = subprocess.run(  # noqa: S603 (fixed program, fixed arguments)
+        ["git", "-C", str(folder), *arguments],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() if answer.returncode == 0 else None
