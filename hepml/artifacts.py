@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 
 @contextmanager
@@ -45,7 +44,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: object) -> None:
     """Write ``content`` as indented JSON, whole or not at all.
 
     Raises:
@@ -65,7 +64,7 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _not_finite(content: Any, where: str) -> list[str]:
+def _not_finite(content: object, where: str) -> list[str]:
     """Key paths of all numbers in nested dicts and lists that are NaN or infinite."""
     if isinstance(content, float) and not math.isfinite(content):
         return [where or "the top"]

@@ -30,7 +30,7 @@ def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -
             )
         seen[key] = line
     loader.flatten_mapping(node)
-    return dict(loader.construct_pairs(node, deep=True))  # type: ignore[no-untyped-call]
+    return dict(loader.construct_pairs(node, deep=True))
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping_without_duplicates)
@@ -44,7 +44,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open(encoding="utf-8") as file:
-            content = yaml.load(file, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+            content = yaml.load(file, Loader=_StrictLoader)
     except FileNotFoundError:
         raise InputError(f"{path}: no such config file") from None
     except yaml.YAMLError as error:

@@ -104,8 +104,8 @@ def software() -> dict[str, Any]:
 def _git(*arguments: str) -> str | None:
     """Answer of git in the folder of the package, or None outside a repository."""
     folder = Path(__file__).parent
-    answer = subprocess.run(  # noqa: S603 (fixed program, fixed arguments)
-        ["git", "-C", str(folder), *arguments],  # noqa: S607
+    answer = subprocess.run(
+        ["git", "-C", str(folder), *arguments],
         capture_output=True,
         text=True,
         check=False,
