@@ -1,0 +1,64 @@
+"""One subcommand per stage: paths in and out, settings as JSON. Each rule is one such call."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hepml.errors import InputError
+
+Folder = click.Path(path_type=Path, file_okay=False)
+File = click.Path(path_type=Path, dir_okay=False)
+ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
+ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class _Stages(click.Group):
+    """Lists the stages in the order data flows through them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
+@click.group(cls=_Stages, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hepml-workflow")
+def hepml() -> None:
+    """From ROOT ntuples to a comparison of networks with a cut-based selection.
+
+    Each stage reads files and writes files; the workflow calls them in turn, and so can you.
+    """
+
+
+@hepml.command()
+@click.argument("output", type=File)
+@click.option("--settings", required=True, help="JSON: process, events, seed, simulation")
+def simulate(output: Path, settings: str) -> None:
+    """Simulate one ROOT file of jets or of analytic toys."""
+    from hepml.config import SimulationJob
+    from hepml.configfile import parse
+    from hepml.simulation import stage
+
+    stage.simulate(parse(SimulationJob, settings, "--settings"), output)
+
+
+@hepml.command()
+@click.argument("files", nargs=-1, required=True)
+@click.option("--settings", required=True, help="JSON: name, sample, data, luminosity, folds")
+@click.option("--output", required=True, type=Folder, help="folder of the columns")
+def data(files: tuple[str, ...], settings: str, output: Path) -> None:
+    """Read the ROOT ntuples of one sample into memory-mappable columns."""
+    from hepml.config import DataJob
+    from hepml.configfile import parse
+    from hepml.data import stage
+
+    stage.make_columns(parse(DataJob, settings, "--settings"), files, output)
+
+
+def main(arguments: list[str] | None = None) -> Any:  # noqa: ANN401
+    """Run the command line; a user's mistake ends in one message and exit code 1."""
+    try:
+        return hepml.main(arguments, prog_name="hepml")
+    except InputError as error:
+        click.echo("\n".join(f"hepml: {line}" for line in str(error).splitlines()), err=True)
+        sys.exit(1)

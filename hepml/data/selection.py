@@ -1,0 +1,95 @@
+"""Selections and the cut-flow they leave."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from jaxtyping import Bool, Float
+
+from hepml.data.expressions import Expression
+from hepml.data.recipe import Events
+from hepml.errors import InputError
+
+
+class CutFlow:
+    """Events, weights and squared weights that are left after each step.
+
+    Args:
+        steps: names of the steps, the first being all events.
+    """
+
+    def __init__(self, steps: Sequence[str]) -> None:
+        self.steps = tuple(steps)
+        self.raw = np.zeros(len(steps), np.int64)
+        self.sum_w = np.zeros(len(steps))
+        self.sum_w2 = np.zeros(len(steps))
+
+    def add(self, step: int, weight: Float[np.ndarray, " left"]) -> None:
+        """Count the events that are left after a step."""
+        self.raw[step] += len(weight)
+        self.sum_w[step] += weight.sum()
+        self.sum_w2[step] += np.square(weight).sum()
+
+    def table(self, factor: float) -> list[dict[str, Any]]:
+        """One row per step: raw events, yield and its error, efficiency against all events.
+
+        Args:
+            factor: from generator weight to expected events.
+        """
+        first = self.sum_w[0] or 1.0
+        return [
+            {
+                "step": name,
+                "raw": int(self.raw[i]),
+                "yield": float(factor * self.sum_w[i]),
+                "error": float(abs(factor) * np.sqrt(self.sum_w2[i])),
+                "efficiency": float(self.sum_w[i] / first),
+            }
+            for i, name in enumerate(self.steps)
+        ]
+
+    def text(self) -> str:
+        """The cut-flow in one line, for messages."""
+        return " → ".join(f"{name}: {n}" for name, n in zip(self.steps, self.raw, strict=True))
+
+
+def passes(expression: Expression, events: Events, number: int) -> Bool[np.ndarray, " events"]:
+    """Which events pass; a missing value, such as ``pt[0]`` of an event without jets, does not.
+
+    Args:
+        expression: true or not zero for what is kept.
+        events: arrays by name.
+        number: of events.
+
+    Raises:
+        InputError: if it gives several values per event.
+    """
+    return per_event(expression(events), number, expression.text, missing=0).astype(bool)
+
+
+def per_event(
+    value: Any,  # noqa: ANN401
+    number: int,
+    text: str,
+    missing: float = np.nan,
+) -> np.ndarray:
+    """One number per event from the value of an expression.
+
+    Args:
+        value: awkward array or scalar.
+        number: of events.
+        text: of the expression, for messages.
+        missing: what stands for a value that does not exist.
+
+    Raises:
+        InputError: if it has several values per event.
+    """
+    if not isinstance(value, ak.Array):
+        return np.full(number, value)
+    if value.ndim > 1:
+        raise InputError(
+            f"expression {text!r}: several values per event; reduce it with sum(), max(), any() "
+            "or pick one with [0]"
+        )
+    return ak.to_numpy(ak.fill_none(value, missing, axis=0))
