@@ -1,0 +1,71 @@
+"""Numbers with errors, and how they are written."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value with its error; an error of None is not known."""
+
+    value: float
+    error: float | None = None
+
+    def __str__(self) -> str:
+        return with_error(self.value, self.error)
+
+
+def measured(content: Mapping[str, Any] | None) -> Measured | None:
+    """``{"value": ..., "error": ...}`` of a result file; None where there is no number."""
+    if content is None or content.get("value") is None:
+        return None
+    return Measured(content["value"], content.get("error"))
+
+
+def with_error(value: float | None, error: float | None = None) -> str:
+    """A number as in a paper: ``2.314 ± 0.052``, two digits of the error, value to match.
+
+    Without an error, four significant digits; an em dash for None.
+    """
+    if value is None:
+        return "–"
+    if error is None or not math.isfinite(error) or error <= 0:
+        return with_thousands(value)
+    decimals = 1 - math.floor(math.log10(error))
+    if float(f"{error:.{max(decimals, 0)}f}") >= 10 ** (2 - decimals):
+        decimals -= 1  # 0.0996 rounds to 0.10, not 0.100
+    if decimals < 0:
+        value, error = round(value, decimals), round(error, decimals)
+    shown = max(decimals, 0)
+    return f"{_proper(value, shown)} ± {error:,.{shown}f}".replace(",", "\u202f")
+
+
+def with_thousands(value: float | None) -> str:
+    """Four significant digits, thousands apart, powers of ten where a number is very small."""
+    if value is None:
+        return "–"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa} × 10{_superscript(int(exponent))}".replace("-", "−")
+    if float(value).is_integer() and abs(value) < 1e15:
+        return _proper(value, 0).replace(",", "\u202f")
+    decimals = max(0, 3 - math.floor(math.log10(abs(value))))
+    return _proper(value, decimals).replace(",", "\u202f")
+
+
+def signed(value: float | None, error: float | None = None) -> str:
+    """As :func:`with_error`, with a plus before positive values."""
+    text = with_error(value, error)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+def _proper(value: float, decimals: int) -> str:
+    return f"{value:,.{decimals}f}".replace("-", "−")
+
+
+def _superscript(number: int) -> str:
+    return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
