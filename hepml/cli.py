@@ -55,6 +55,38 @@ def data(files: tuple[str, ...], settings: str, output: Path) -> None:
     stage.make_columns(parse(DataJob, settings, "--settings"), files, output)
 
 
+@hepml.command()
+@click.argument("data", nargs=-1, required=True, type=ExistingFolder)
+@click.option("--settings", required=True, help="JSON: model, folds, seed")
+@click.option("--fold", required=True, type=int, help="tested on, so never trained on")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--output", required=True, type=Folder, help="folder of the network")
+def train(data: tuple[Path, ...], settings: str, fold: int, device: str, output: Path) -> None:
+    """Train one network on all folds but one."""
+    from hepml.config import TrainingJob
+    from hepml.configfile import parse
+    from hepml.training import stage
+
+    job = parse(TrainingJob, settings, "--settings")
+    stage.train(job, data, fold, output, stage.choose_device(device), _say)
+
+
+@hepml.command()
+@click.argument("models", nargs=-1, required=True, type=ExistingFolder)
+@click.option("--data", required=True, type=ExistingFolder, help="columns of one sample")
+@click.option("--spectator", "spectators", multiple=True, help="variable to copy")
+@click.option("--output", required=True, type=File, help="parquet file")
+def score(models: tuple[Path, ...], data: Path, spectators: tuple[str, ...], output: Path) -> None:
+    """Score every event of a sample by the network that never saw it."""
+    from hepml.scores import stage
+
+    stage.score(models, data, spectators, output)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
 def main(arguments: list[str] | None = None) -> Any:  # noqa: ANN401
     """Run the command line; a user's mistake ends in one message and exit code 1."""
     try:

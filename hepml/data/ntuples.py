@@ -67,7 +67,8 @@ class Tree:
         """Sum of a branch over all entries, in double precision."""
         names = frozenset({branch})
         self.require(names, "schema.runs")
-        return float(sum(np.sum(c[branch], dtype=float) for _, c in self.chunks(names)))
+        chunks = (ak.to_numpy(chunk[branch]) for _, chunk in self.chunks(names))
+        return float(sum(np.sum(values, dtype=float) for values in chunks))
 
 
 @contextmanager

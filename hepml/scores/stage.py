@@ -1,0 +1,77 @@
+"""The scores stage: every event scored by a network that never saw it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hepml.artifacts import new_file
+from hepml.data.store import Columns, open_columns
+from hepml.errors import InputError
+from hepml.inputs.features import read_features
+from hepml.scores.predict import logits
+from hepml.training.checkpoint import Trained, load
+
+
+def score(models: Sequence[Path], data: Path, spectators: Sequence[str], output: Path) -> None:
+    """Score the events of one sample.
+
+    Args:
+        models: folders of the networks, one per fold.
+        data: columns of the sample.
+        spectators: variables copied beside the scores.
+        output: parquet file, rows in the order of ``data``: event_id, fold, label, weight; logit
+            of the network that never saw the event; llr = ln p(x|S)/p(x|B), the logit less the
+            logarithm of the prior odds it was trained with; llr_err, null without an ensemble;
+            llr_train, the same of a network that was trained on the event, only to show
+            over-training; the spectators.
+
+    Raises:
+        InputError: if the networks are not one per fold, or a score is not finite.
+    """
+    trained = {network.fold: network for network in map(load, models)}
+    folds = _folds(trained, models)
+    columns = open_columns(data)
+    fold = np.asarray(columns["fold"])
+    unseen = _score_by(trained, columns, fold)
+    # network k is tested on fold k and stopped by fold k + 1; it trained on fold k - 1
+    teacher = (fold + 1) % folds
+    seen = _score_by(trained, columns, teacher)
+    if not np.isfinite(unseen).all():
+        worst = int(np.argmin(np.isfinite(unseen)))
+        raise InputError(f"{data}: score of event {worst} is not finite; look at its variables")
+    offsets = np.array([trained[k].log_prior_odds for k in range(folds)])
+    identity = {name: np.asarray(columns[name]) for name in ("event_id", "fold", "label", "weight")}
+    table = {
+        **identity,
+        "logit": unseen,
+        "llr": unseen - offsets[fold],
+        "llr_err": pa.nulls(columns.events, pa.float64()),
+        "llr_train": seen - offsets[teacher],
+        **{name: np.asarray(columns[name]) for name in spectators},
+    }
+    with new_file(output) as temporary:
+        pq.write_table(pa.table(table), temporary)
+
+
+def _folds(trained: dict[int, Trained], models: Sequence[Path]) -> int:
+    """Number of folds, after checking that there is one network for each."""
+    folds = next(iter(trained.values())).job.folds
+    if sorted(trained) != list(range(folds)) or len(models) != folds:
+        raise InputError(
+            f"networks of folds {sorted(trained)} given, expected one for each of 0 to {folds - 1}"
+        )
+    return folds
+
+
+def _score_by(trained: dict[int, Trained], columns: Columns, network: np.ndarray) -> np.ndarray:
+    """Logit of each event by the network whose number stands in ``network``, float64."""
+    names = trained[0].job.model.features
+    features = read_features([columns], names).features
+    result = np.empty(columns.events)
+    for number, model in trained.items():
+        chosen = network == number
+        result[chosen] = logits(model.network, features[chosen])
+    return result

@@ -1,0 +1,71 @@
+"""Trained networks on disk: safetensors and JSON, so that reading one runs no code."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from hepml.artifacts import new_folder, write_json
+from hepml.config import TrainingJob
+from hepml.configfile import parse
+from hepml.errors import InputError
+from hepml.inputs.features import Standardisation
+from hepml.models import build
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and what must be known to use it."""
+
+    network: nn.Module
+    job: TrainingJob
+    fold: int
+    log_prior_odds: float
+
+
+def save(folder: Path, trained: Trained, record: dict[str, Any]) -> None:
+    """Write ``model.safetensors`` and ``model.json``, whole or not at all.
+
+    Args:
+        folder: replaced if it exists.
+        trained: the network.
+        record: history and costs, kept in ``model.json``.
+    """
+    with new_folder(folder) as temporary:
+        save_file(trained.network.state_dict(), temporary / "model.safetensors")
+        write_json(
+            temporary / "model.json",
+            {
+                "architecture": trained.job.model.architecture,
+                "fold": trained.fold,
+                "log_prior_odds": trained.log_prior_odds,
+                "settings": json.loads(trained.job.model_dump_json()),
+                **record,
+            },
+        )
+
+
+def load(folder: Path) -> Trained:
+    """Read a network that :func:`save` wrote, in evaluation mode.
+
+    Raises:
+        InputError: if files are missing, damaged or do not fit together.
+    """
+    try:
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        state = load_file(folder / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{folder}: no readable network ({error}); run `hepml train`") from None
+    job = parse(TrainingJob, json.dumps(description["settings"]), f"{folder}/model.json")
+    count = len(job.model.features)
+    network = build(job.model, Standardisation((0.0,) * count, (1.0,) * count))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{folder}: weights do not fit the architecture: {error}") from None
+    network.eval()
+    return Trained(network, job, description["fold"], description["log_prior_odds"])
