@@ -1,0 +1,244 @@
+"""Everything about one method, from its scores or cut variables to a result."""
+
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from hepml.config import Cut, InferenceJob
+from hepml.errors import InputError
+from hepml.inference.binned import LEVEL, Histogram, fit, workspace
+from hepml.inference.binning import LARGEST_RELATIVE_ERROR, Binning, bin_score
+from hepml.inference.bootstrap import Replicas, draw_replicas, spread
+from hepml.inference.counting import asimov_significance, li_ma_significance, p_value
+from hepml.inference.events import Events
+from hepml.inference.goals import LargestSignificance
+from hepml.inference.likelihood import Counts, discovery_significance
+from hepml.inference.metrics import Estimate, efficiency
+from hepml.inference.results import (
+    Bins,
+    LiMa,
+    Limit,
+    Mu,
+    ReplicaSignificances,
+    Result,
+    Significance,
+    WorkingPoint,
+    Yield,
+)
+from hepml.inference.selection import Selection, passed_and_failed, select
+from hepml.inference.separation import separation_of_cuts, separation_of_score
+
+FEW_EVENTS = 5.0  # expected background below which the asymptotic formulae are optimistic
+LLR = (Cut(variable="llr", keep="above"),)
+
+
+def evaluate(
+    job: InferenceJob, variables: Float[np.ndarray, "cuts events"], events: Events
+) -> tuple[Result, dict[str, Any]]:
+    """All numbers of one method, and its workspace.
+
+    Args:
+        job: settings; without ``cuts`` the variable is a log-likelihood ratio.
+        variables: one row per cut, or the log-likelihood ratio.
+        events: of all samples.
+
+    Raises:
+        InputError: if a constraint cannot be met or a fit does not converge.
+    """
+    settings = job.inference
+    goal = LargestSignificance(settings.background_uncertainty, settings.minimum_background)
+    selection = select(job.cuts or LLR, variables, events, goal)
+    if job.cuts:
+        binning = _failed_and_passed(events, selection)
+        separation = separation_of_cuts(job, variables, events)
+    else:
+        binning = bin_score(variables[0], events, settings.bins, settings.minimum_background)
+        separation = separation_of_score(job, variables[0], events)
+    content = workspace(_histogram(binning), settings.background_uncertainty, job.method)
+    fitted = fit(content)
+    significance, replicas = _significances(job, events, binning, selection, fitted.significance)
+    result = Result(
+        method=job.method,
+        title=job.title,
+        events=len(events.weight),
+        events_digest=digest(events),
+        seed=job.seed,
+        background_uncertainty=settings.background_uncertainty,
+        signal_events=int(np.count_nonzero(events.signal)),
+        background_events=int(np.count_nonzero(~events.signal)),
+        expected_signal=float(events.weight[events.signal].sum()),
+        expected_background=float(events.weight[~events.signal].sum()),
+        auc=separation.auc,
+        rejection=separation.rejection,
+        roc=separation.roc,
+        working_point=_working_point(events, selection),
+        significance=significance,
+        p_value=float(p_value(np.array(fitted.significance))),
+        mu=Mu(1.0, fitted.sigma_mu, list(fitted.interval)),
+        limit=Limit(LEVEL, list(fitted.limits)),
+        scan=separation.scan,
+        histogram=_bins(binning),
+        replicas=replicas,
+        warnings=_warnings(job, events, binning, selection),
+    )
+    return result, content
+
+
+def digest(events: Events) -> str:
+    """SHA-256 over identity, label and weight of all events, in order."""
+    total = sha256()
+    for column in (events.event_id, events.signal.astype(np.int8), events.weight):
+        total.update(np.ascontiguousarray(column).tobytes())
+    return total.hexdigest()
+
+
+def _failed_and_passed(events: Events, selection: Selection) -> Binning:
+    yields = passed_and_failed(events, selection.passed)
+    if np.any(yields.background <= 0) or np.any(yields.signal <= 0):
+        raise InputError(
+            "inference: cuts: what fails and what passes must both hold signal and background, "
+            f"but the expected background is {yields.background.tolist()} and the signal "
+            f"{yields.signal.tolist()}; loosen the selection before the cuts or add events"
+        )
+    return Binning(selection.passed.astype(np.int64), yields, None)
+
+
+def _working_point(events: Events, selection: Selection) -> WorkingPoint:
+    passed = passed_and_failed(events, selection.passed)
+    signal, background = (
+        Yield(float(total[1]), float(variance[1] ** 0.5), int(raw[1]))
+        for total, variance, raw in (
+            (passed.signal, passed.signal_variance, passed.raw_signal),
+            (passed.background, passed.background_variance, passed.raw_background),
+        )
+    )
+    signal_efficiency, background_efficiency = (
+        efficiency(selection.passed[of_class], events.weight[of_class])
+        for of_class in (events.signal, ~events.signal)
+    )
+    thresholds = [_thresholds(selection.cuts, bounds) for bounds in selection.bounds]
+    return WorkingPoint(thresholds, signal, background, signal_efficiency, background_efficiency)
+
+
+def _thresholds(
+    cuts: tuple[Cut, ...], bounds: Float[np.ndarray, "cuts 2"]
+) -> dict[str, float | list[float | None]]:
+    if cuts == LLR:
+        # an open end keeps every event: the lowest number says the same
+        return {"llr": float(np.nan_to_num(bounds[0, 0]))}
+    ends: dict[str, float | list[float | None]] = {}
+    for name in dict.fromkeys(cut.variable for cut in cuts):
+        mine = [cut.variable == name for cut in cuts]
+        ends[name] = _finite([bounds[mine, 0].max(), bounds[mine, 1].min()])
+    return ends
+
+
+def _finite(ends: list[float]) -> list[float | None]:
+    return [float(end) if np.isfinite(end) else None for end in ends]
+
+
+def _histogram(binning: Binning) -> Histogram:
+    yields = binning.yields
+    return Histogram(
+        yields.signal,
+        np.sqrt(yields.signal_variance),
+        yields.background,
+        np.sqrt(yields.background_variance),
+    )
+
+
+def _bins(binning: Binning) -> Bins:
+    content = {name: values.tolist() for name, values in vars(_histogram(binning)).items()}
+    raw = [binning.yields.raw_signal, binning.yields.raw_background]
+    return Bins(
+        edges=None if binning.edges is None else [_finite(row.tolist()) for row in binning.edges],
+        **content,
+        raw_signal=raw[0].astype(int).tolist(),
+        raw_background=raw[1].astype(int).tolist(),
+    )
+
+
+def _significances(
+    job: InferenceJob, events: Events, binning: Binning, selection: Selection, binned: float
+) -> tuple[Significance, ReplicaSignificances]:
+    """Every estimator at the working point, with bootstrap errors."""
+    uncertainty = job.inference.background_uncertainty
+    bins = len(binning.yields.signal)
+    cell = 2 * binning.bin_of_event + selection.passed
+    drawn = draw_replicas(events, cell, 2 * bins, job.inference.replicas, job.seed)
+    cells = np.arange(2 * bins)
+    counted = drawn.summed(cells % 2, 2).without_empty_background()
+    s, b, variance = counted.signal[:, 1], counted.background[:, 1], counted.background_variance
+    sigma = uncertainty * b
+    counting = asimov_significance(s, b, sigma)
+    of_bins = discovery_significance(
+        _counts(drawn.summed(cells // 2, bins).without_empty_background()), uncertainty
+    )
+    significance = Significance(
+        counting=_estimate(counting),
+        counting_without_uncertainty=_estimate(asimov_significance(s, b)),
+        counting_with_mc_statistics=_estimate(
+            asimov_significance(s, b, np.hypot(sigma, np.sqrt(variance[:, 1])))
+        ),
+        li_ma=_li_ma(s, b, sigma) if uncertainty else None,
+        binned=Estimate(binned, spread(of_bins)),
+        unbinned=None,
+    )
+    return significance, ReplicaSignificances(counting[1:].tolist(), of_bins[1:].tolist())
+
+
+def _estimate(values: Float[np.ndarray, " replicas"]) -> Estimate:
+    return Estimate(float(values[0]), spread(values))
+
+
+def _li_ma(
+    s: Float[np.ndarray, " replicas"],
+    b: Float[np.ndarray, " replicas"],
+    sigma: Float[np.ndarray, " replicas"],
+) -> LiMa:
+    tau = b / sigma**2
+    estimate = _estimate(li_ma_significance(s + b, tau * b, tau))
+    numbers = (float(x[0]) for x in (s + b, tau * b, tau))
+    return LiMa(estimate.value, estimate.error, *numbers)
+
+
+def _counts(replicas: Replicas) -> Counts:
+    error = np.sqrt(replicas.signal_variance + replicas.background_variance)
+    return Counts(
+        replicas.signal, replicas.background, error / (replicas.signal + replicas.background)
+    )
+
+
+def _warnings(
+    job: InferenceJob, events: Events, binning: Binning, selection: Selection
+) -> list[str]:
+    """What a reader of the numbers should know."""
+    said = []
+    asked = job.inference.minimum_background
+    if selection.minimum_background > asked:
+        said.append(
+            f"the selection was optimised with {selection.minimum_background} instead of {asked} "
+            "raw background events, so that its sum over folds keeps enough"
+        )
+    bins = len(binning.yields.signal)
+    if binning.edges is not None and bins < job.inference.bins:
+        said.append(f"{job.inference.bins} slices were merged to {bins} bins")
+    yields = binning.yields
+    relative = np.sqrt(yields.background_variance) / yields.background
+    if relative.max() >= LARGEST_RELATIVE_ERROR:
+        said.append(f"a bin's background is known to {relative.max():.0%} only")
+    square = asimov_significance(yields.signal, yields.background) ** 2
+    share = square[yields.background < FEW_EVENTS].sum() / square.sum()
+    if share > 0.1:
+        said.append(
+            f"bins with fewer than {FEW_EVENTS:g} expected background events carry {share:.0%} of "
+            "Z², where asymptotic formulae are optimistic; compare with toys"
+        )
+    for name, of_class in (("signal", events.signal), ("background", ~events.signal)):
+        negative = np.count_nonzero(events.weight[of_class] < 0)
+        if negative:
+            count = np.count_nonzero(of_class)
+            said.append(f"{negative / count:.1%} of the {name} events have negative weights")
+    return said

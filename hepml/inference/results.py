@@ -1,0 +1,166 @@
+"""What the inference says about one method: the content of ``inference/<method>.json``.
+
+Numbers are never NaN; what is not defined is None. Open ends of intervals are None.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from hepml.inference.metrics import Estimate
+
+End = float | None
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Background rejection 1/ε_B at the signal efficiency reached."""
+
+    value: float
+    error: float
+    signal_efficiency: float
+
+
+@dataclass(frozen=True)
+class Roc:
+    """Points of the ROC curve."""
+
+    signal_efficiency: list[float]
+    background_efficiency: list[float]
+
+
+@dataclass(frozen=True)
+class Yield:
+    """Events of one class that pass: expected, their error from simulation, and raw."""
+
+    expected: Annotated[float, Field(alias="yield")]  # a keyword of Python
+    error: float
+    raw: int
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """The selection of largest expected significance, summed over folds.
+
+    Attributes:
+        thresholds: per fold; ``{"llr": t}`` or ``{variable: [low, high]}``.
+    """
+
+    thresholds: list[dict[str, float | list[End]]]
+    signal: Yield
+    background: Yield
+    signal_efficiency: Estimate
+    background_efficiency: Estimate
+
+
+@dataclass(frozen=True)
+class LiMa:
+    """Li and Ma's significance of an equivalent on/off measurement, off = τ · background."""
+
+    value: float
+    error: float
+    n_on: float
+    n_off: float
+    tau: float
+
+
+@dataclass(frozen=True)
+class Significance:
+    """Median expected discovery significance by several estimators.
+
+    Attributes:
+        counting: at the working point, with background uncertainty (Cowan 2012).
+        counting_without_uncertainty: background known exactly.
+        counting_with_mc_statistics: the simulated background's Σw² added to its variance.
+        li_ma: on/off, equal to ``counting``; None without uncertainty.
+        binned: profile likelihood of all bins.
+        unbinned: not computed.
+    """
+
+    counting: Estimate
+    counting_without_uncertainty: Estimate
+    counting_with_mc_statistics: Estimate
+    li_ma: LiMa | None
+    binned: Estimate
+    unbinned: Estimate | None
+
+
+@dataclass(frozen=True)
+class Mu:
+    """Signal strength expected on the µ = 1 Asimov data: value, error, 68 % interval."""
+
+    value: float
+    sigma: float
+    interval: list[float]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Expected CLs upper limits on µ at -2, -1, 0, 1, 2 standard deviations."""
+
+    level: float
+    expected: list[float]
+
+
+@dataclass(frozen=True)
+class ScanPoints:
+    """Counting significance against the threshold on the score, which is the mean of the folds."""
+
+    signal_efficiency: list[float]
+    background_efficiency: list[float]
+    threshold: list[float]
+    significance: list[float]
+    error: list[float]
+
+
+@dataclass(frozen=True)
+class Bins:
+    """What is fitted. For cuts the bins are failed and passed, without edges."""
+
+    edges: list[list[End]] | None
+    signal: list[float]
+    signal_error: list[float]
+    background: list[float]
+    background_error: list[float]
+    raw_signal: list[int]
+    raw_background: list[int]
+
+
+@dataclass(frozen=True)
+class ReplicaSignificances:
+    """Significances of the bootstrap replicas; replica i is the same for all methods."""
+
+    counting: list[float]
+    binned: list[float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """All numbers of one method."""
+
+    method: str
+    title: str
+    events: int
+    events_digest: str
+    seed: int
+    background_uncertainty: float
+    signal_events: int
+    background_events: int
+    expected_signal: float
+    expected_background: float
+    auc: Estimate | None
+    rejection: dict[str, Rejection | None]
+    roc: Roc | None
+    working_point: WorkingPoint
+    significance: Significance
+    p_value: float
+    mu: Mu
+    limit: Limit
+    scan: ScanPoints | None
+    histogram: Bins
+    replicas: ReplicaSignificances
+    warnings: list[str]
+
+
+RESULT = TypeAdapter(Result)  # reads and writes the JSON

@@ -1,0 +1,187 @@
+"""The inference stage: the only file of it that opens files."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float
+from pydantic import ValidationError
+
+from hepml.artifacts import new_file, write_json
+from hepml.config import InferenceJob
+from hepml.data.store import Columns, open_columns
+from hepml.errors import InputError
+from hepml.inference.comparison import Comparison, Network, Row, compared
+from hepml.inference.events import Events, check_events
+from hepml.inference.methods import evaluate
+from hepml.inference.results import RESULT, Result
+from hepml.inference.table import markdown
+
+
+def infer(
+    job: InferenceJob,
+    data: tuple[Path, ...],
+    scores: tuple[Path, ...],
+    output: Path,
+    workspace: Path,
+) -> None:
+    """Turn the scores of a model, or the variables cut on, into significance.
+
+    Args:
+        job: settings; with ``cuts`` for the cut-based selection.
+        data: folder of columns per sample.
+        scores: parquet file per sample in the same order; empty for cuts.
+        output: JSON to write, a :class:`hepml.inference.results.Result`.
+        workspace: pyhf workspace to write.
+
+    Raises:
+        InputError: if the inputs do not fit together or allow no statement.
+    """
+    if not job.cuts and len(data) != len(scores):
+        raise InputError(
+            f"inference: {job.method}: {len(data)} data folders but {len(scores)} score files; "
+            "give one per sample, in the same order"
+        )
+    if not job.inference.background_uncertainty < 1:
+        raise InputError(
+            "inference.background_uncertainty: must be smaller than 1 (100 %), got "
+            f"{job.inference.background_uncertainty}"
+        )
+    samples = [open_columns(folder) for folder in data]
+    events = _events(samples, job.folds)
+    check_events(events)
+    if job.cuts:
+        variables = _cut_variables(job, samples)
+    else:
+        variables = _log_likelihood_ratios(job, samples, scores)
+    result, content = evaluate(job, variables, events)
+    write_json(workspace, content)
+    write_json(output, RESULT.dump_python(result, mode="json", by_alias=True))
+
+
+def _simulated(sample: Columns) -> np.ndarray:
+    return np.asarray(sample["label"]) >= 0
+
+
+def _events(samples: list[Columns], folds: int) -> Events:
+    def column(name: str) -> np.ndarray:
+        return np.concatenate([np.asarray(s[name])[_simulated(s)] for s in samples])
+
+    weight = column("weight")
+    if not np.isfinite(weight).all():
+        raise InputError(
+            f"inference: column weight holds {np.count_nonzero(~np.isfinite(weight))} NaN or "
+            "infinite values; mend the weight expression of the sample"
+        )
+    return Events(column("event_id"), column("fold"), column("label") == 1, weight, folds)
+
+
+def _cut_variables(job: InferenceJob, samples: list[Columns]) -> Float[np.ndarray, "cuts events"]:
+    rows = []
+    for cut in job.cuts:
+        parts = [np.asarray(s[cut.variable])[_simulated(s)].astype(np.float64) for s in samples]
+        for sample, values in zip(samples, parts, strict=True):
+            _check_finite(values, cut.variable, sample.folder, "data.invalid: drop")
+        rows.append(np.concatenate(parts))
+    return np.stack(rows)
+
+
+def _log_likelihood_ratios(
+    job: InferenceJob, samples: list[Columns], scores: tuple[Path, ...]
+) -> Float[np.ndarray, "1 events"]:
+    parts = []
+    for sample, path in zip(samples, scores, strict=True):
+        try:
+            table = pq.read_table(path, columns=["event_id", "llr"])
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{path}: cannot be read as scores ({error}); run `hepml scores`"
+            ) from None
+        if not np.array_equal(table["event_id"].to_numpy(), sample["event_id"]):
+            raise InputError(
+                f"{path}: the {table.num_rows} events are not the {sample.events} of "
+                f"{sample.folder} in the same order (column event_id); run `hepml scores` again "
+                f"for model {job.method}"
+            )
+        llr = table["llr"].to_numpy().astype(np.float64)[_simulated(sample)]
+        _check_finite(llr, "llr", path, f"train {job.method} again, or look at its inputs")
+        parts.append(llr)
+    return np.concatenate(parts)[None]
+
+
+def _check_finite(values: np.ndarray, column: str, source: Path, mend: str) -> None:
+    broken = np.count_nonzero(~np.isfinite(values))
+    if broken:
+        raise InputError(
+            f"{source}: column {column} holds {broken} NaN or infinite values; the mend: {mend}"
+        )
+
+
+def compare(
+    results: tuple[Path, ...],
+    models: Mapping[str, tuple[Path, ...]],
+    output: Path,
+    luminosity: float,
+) -> None:
+    """Compare all methods with the cut-based selection.
+
+    Args:
+        results: what :func:`infer` wrote, one per method; one of them is ``cuts``.
+        models: folders of the trained folds of each model, each with a ``model.json``.
+        output: folder for ``comparison.json``, ``.csv`` and ``.md``.
+        luminosity: of the expected events [fb⁻¹].
+
+    Raises:
+        InputError: if methods were judged on different events, or cuts are missing.
+    """
+    read = [_read_result(path) for path in results]
+    networks = {name: _network(folders) for name, folders in models.items()}
+    comparison = compared(read, networks)
+    write_json(output / "comparison.json", _as_json(comparison))
+    with new_file(output / "comparison.csv") as path, path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(Row.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(vars(row) for row in comparison.rows)
+    with new_file(output / "comparison.md") as path:
+        path.write_text(markdown(comparison, luminosity), encoding="utf-8")
+
+
+def _as_json(comparison: Comparison) -> dict[str, object]:
+    return vars(comparison) | {"rows": [vars(row) for row in comparison.rows]}
+
+
+def _read_result(path: Path) -> Result:
+    try:
+        return RESULT.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such result; run `hepml inference`") from None
+    except ValidationError as error:
+        raise InputError(f"{path}: not a result of this version: {error}") from None
+
+
+def _network(folders: tuple[Path, ...]) -> Network:
+    """What it took to train all folds of one model."""
+    described = []
+    for folder in folders:
+        path = folder / "model.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            described.append(
+                Network(int(content["parameters"]), float(content["seconds"]), content["device"])
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: no parameters, seconds and device of a trained model here ({error!r}); "
+                "run `hepml train`"
+            ) from None
+    if not described:
+        raise InputError("comparison: a model without folders; give one per fold")
+    return Network(
+        parameters=described[0].parameters,
+        seconds=sum(network.seconds for network in described),
+        device=", ".join(sorted({network.device for network in described})),
+    )
