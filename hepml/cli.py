@@ -13,6 +13,8 @@ File = click.Path(path_type=Path, dir_okay=False)
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 
+FIGURES = ("llr", "roc", "significance", "histogram", "variable", "cutflow", "training", "summary")
+
 
 class _Stages(click.Group):
     """Lists the stages in the order data flows through them."""
@@ -81,6 +83,96 @@ def score(models: tuple[Path, ...], data: Path, spectators: tuple[str, ...], out
     from hepml.scores import stage
 
     stage.score(models, data, spectators, output)
+
+
+@hepml.command()
+@click.argument("data", nargs=-1, required=True, type=ExistingFolder)
+@click.option("--scores", multiple=True, type=ExistingFile, help="one per sample; none for cuts")
+@click.option("--settings", required=True, help="JSON: method, title, cuts, inference, folds, seed")
+@click.option("--output", required=True, type=File, help="JSON")
+@click.option("--workspace", required=True, type=File, help="pyhf workspace")
+def infer(
+    data: tuple[Path, ...], scores: tuple[Path, ...], settings: str, output: Path, workspace: Path
+) -> None:
+    """Turn the scores of a model, or the cuts, into significances and limits."""
+    from hepml.config import InferenceJob
+    from hepml.configfile import parse
+    from hepml.inference import stage
+
+    stage.infer(parse(InferenceJob, settings, "--settings"), data, scores, output, workspace)
+
+
+@hepml.command()
+@click.argument("results", nargs=-1, required=True, type=ExistingFile)
+@click.option("--model", "models", multiple=True, type=(str, ExistingFolder), help="NAME FOLDER")
+@click.option("--output", required=True, type=Folder, help="for comparison.json, .csv and .md")
+def compare(results: tuple[Path, ...], models: tuple[tuple[str, Path], ...], output: Path) -> None:
+    """Compare methods on the same events, with errors of the differences."""
+    from hepml.inference import stage
+
+    folders: dict[str, tuple[Path, ...]] = {}
+    for name, folder in models:
+        folders[name] = (*folders.get(name, ()), folder)
+    stage.compare(results, folders, output)
+
+
+@hepml.command()
+@click.argument("kind", type=click.Choice(FIGURES))
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--caption", required=True, help="JSON: title, luminosity, heading")
+@click.option("--title", default="", help="of the model (llr, training)")
+@click.option("--variable", default="", help="to draw (variable)")
+@click.option("--label", default="", help="of the axis (variable)")
+@click.option("--output", required=True, type=File, help="PNG; a PDF and a JSON are put beside it")
+def plot(kind: str, sources: tuple[Path, ...], caption: str, output: Path, **texts: str) -> None:
+    """Draw one figure from the files of the stage that it shows."""
+    from functools import partial
+
+    from hepml.configfile import parse
+    from hepml.plots import stage
+    from hepml.plots.style import Caption
+
+    under, stem = parse(Caption, caption, "--caption"), output.with_suffix("")
+    title, variable, label = texts["title"], texts["variable"], texts["label"]
+    draw = {
+        "llr": partial(stage.plot_llr, sources, title),
+        "roc": partial(stage.plot_roc, sources),
+        "significance": partial(stage.plot_significance, sources),
+        "histogram": partial(stage.plot_histogram, sources[0]),
+        "variable": partial(stage.plot_variable, sources, variable, label),
+        "cutflow": partial(stage.plot_cutflow, sources),
+        "training": partial(stage.plot_training, sources, title),
+        "summary": partial(stage.plot_summary, sources[0]),
+    }
+    draw[kind](under, stem)
+
+
+@hepml.command()
+@click.argument("files", nargs=-1, type=ExistingFile)
+@click.option("--settings", required=True, help="JSON: the whole analysis")
+@click.option("--output", required=True, type=File, help="JSON")
+def provenance(files: tuple[Path, ...], settings: str, output: Path) -> None:
+    """Record versions, commit, settings and checksums of the ntuples."""
+    import json
+
+    from hepml.artifacts import write_json
+    from hepml.provenance import record
+
+    write_json(output, record(files, json.loads(settings)))
+
+
+@hepml.command()
+@click.argument("config", type=File)
+def check(config: Path) -> None:
+    """Check a config with its files, branches and expressions; list all problems at once."""
+    from hepml.configfile import load
+    from hepml.data.check import problems
+
+    analysis = load(config)
+    found = problems(analysis)
+    if found:
+        raise InputError("\n".join(found))
+    click.echo(f"{config}: analysis {analysis.analysis!r} is fine")
 
 
 def _say(line: str) -> None:

@@ -170,6 +170,7 @@ class Mlp(Settings):
     """A multilayer perceptron on named variables."""
 
     architecture: Literal["mlp"]
+    title: str = Field("", description="in tables and figures; the key without it")
     features: tuple[Name, ...] = Field(min_length=1)
     hidden: tuple[int, ...] = Field((64, 64, 64), min_length=1)
     dropout: Real = Field(0, ge=0, lt=1)

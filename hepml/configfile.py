@@ -1,7 +1,10 @@
 """Read config files: YAML without its traps, sample tables, every problem at once."""
 
 import csv
+import glob
 import json
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +64,22 @@ def load(path: Path) -> Analysis:
         InputError: naming every wrong key at once.
     """
     return analysis(read_yaml(path), str(path))
+
+
+def from_workflow(content: dict[str, Any], files: Sequence[str | Path]) -> Analysis:
+    """Validate what Snakemake collected from config files and ``--config``.
+
+    Args:
+        content: Snakemake's ``config``.
+        files: config files it came from; read again, because Snakemake's YAML reader lets
+            duplicate keys pass.
+
+    Raises:
+        InputError: naming every wrong key at once.
+    """
+    for file in files:
+        read_yaml(Path(file))
+    return analysis(content, " + ".join(map(str, files)) or "--config")
 
 
 def analysis(content: dict[str, Any], source: str) -> Analysis:
@@ -151,6 +170,35 @@ def _sample_from_row(row: dict[str | Any, Any], source: str) -> dict[str, Any]:
     return sample
 
 
+def is_remote(path: str) -> bool:
+    """Whether a file is read over the network: ``root://``, ``https://`` and so on."""
+    return "://" in path
+
+
+def local_files(settings: Analysis, name: str) -> list[str]:
+    """Files on disk that the patterns of a sample match, sorted within each pattern.
+
+    Raises:
+        InputError: if a pattern matches nothing.
+    """
+    files: list[str] = []
+    for pattern in settings.samples[name].files:
+        if is_remote(pattern):
+            continue
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (patterns may be absolute)
+        if not found:
+            raise InputError(
+                f"samples.{name}.files: no file matches {pattern!r} (relative to {Path.cwd()})"
+            )
+        files += found
+    return files
+
+
+def remote_files(settings: Analysis, name: str) -> list[str]:
+    """Files of a sample that are read over the network."""
+    return [path for path in settings.samples[name].files if is_remote(path)]
+
+
 def data_job(settings: Analysis, name: str) -> DataJob:
     """Settings of the data stage for one sample, without what cannot change its result."""
     # where files lie and how many are simulated shows in the inputs of the job
@@ -185,14 +233,15 @@ def simulated_chunks(settings: Analysis, name: str) -> int:
 
 def training_job(settings: Analysis, model: str) -> TrainingJob:
     """Settings of the training of one model, the same for all folds."""
-    return TrainingJob(model=settings.models[model], folds=settings.folds, seed=settings.seed)
+    network = settings.models[model].model_copy(update={"title": ""})  # cannot change a result
+    return TrainingJob(model=network, folds=settings.folds, seed=settings.seed)
 
 
 def inference_job(settings: Analysis, method: str) -> InferenceJob:
     """Settings of the inference for ``cuts`` or one model."""
     return InferenceJob(
         method=method,
-        title="Cuts" if method == "cuts" else method,
+        title=title(settings, method),
         cuts=settings.cuts if method == "cuts" else (),
         inference=settings.inference,
         folds=settings.folds,
@@ -200,9 +249,23 @@ def inference_job(settings: Analysis, method: str) -> InferenceJob:
     )
 
 
+def title(settings: Analysis, method: str) -> str:
+    """What a method is called in tables and figures."""
+    return "Cuts" if method == "cuts" else settings.models[method].title or method
+
+
+def caption(settings: Analysis) -> str:
+    """What stands above the axes of every figure, as JSON."""
+    return json.dumps(
+        {
+            "title": settings.title,
+            "heading": settings.plots.heading,
+            "luminosity": settings.luminosity,
+        }
+    )
+
+
 def _seed(seed: int, name: str, chunk: int) -> int:
     """One seed per file in 1..900,000,000, the range that Pythia takes."""
-    from hashlib import sha256
-
     digest = sha256(f"{seed}/{name}/{chunk}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % 900_000_000 + 1

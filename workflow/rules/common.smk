@@ -1,0 +1,88 @@
+from pathlib import Path
+
+from hepml import configfile
+from hepml.provenance import code_digest
+
+ANALYSIS = configfile.from_workflow(config, workflow.configfiles)
+RESULTS = f"results/{ANALYSIS.analysis}"
+SAMPLES = list(ANALYSIS.samples)
+MODELS = list(ANALYSIS.models)
+METHODS = ["cuts", *MODELS]
+VARIABLES = list(ANALYSIS.data.variables)
+FOLDS = range(ANALYSIS.folds)
+CAPTION = configfile.caption(ANALYSIS)
+
+
+wildcard_constraints:
+    sample="|".join(SAMPLES),
+    model="|".join(MODELS),
+    method="|".join(METHODS),
+    variable="|".join(VARIABLES),
+    fold=r"\d+",
+    chunk=r"\d+",
+
+
+def ntuple_files(sample):
+    """Files of a sample: simulated here, or what its patterns match."""
+    chunks = configfile.simulated_chunks(ANALYSIS, sample)
+    simulated = [f"{RESULTS}/ntuples/{sample}_{i}.root" for i in range(chunks)]
+    return simulated or configfile.local_files(ANALYSIS, sample)
+
+
+def ntuples(wildcards):
+    return ntuple_files(wildcards.sample)
+
+
+def ntuple_urls(wildcards):
+    """Files of a sample that are read over the network, which Snakemake does not watch."""
+    return configfile.remote_files(ANALYSIS, wildcards.sample)
+
+
+def simulation_settings(wildcards):
+    job = configfile.simulation_job(ANALYSIS, wildcards.sample, int(wildcards.chunk))
+    return job.model_dump_json()
+
+
+def data_settings(wildcards):
+    return configfile.data_job(ANALYSIS, wildcards.sample).model_dump_json(
+        by_alias=True
+    )
+
+
+def training_settings(wildcards):
+    return configfile.training_job(ANALYSIS, wildcards.model).model_dump_json()
+
+
+def inference_settings(wildcards):
+    return configfile.inference_job(ANALYSIS, wildcards.method).model_dump_json()
+
+
+def method_scores(wildcards):
+    """Scores that a method is judged by; the cuts need none."""
+    if wildcards.method == "cuts":
+        return []
+    return expand(
+        f"{RESULTS}/scores/{wildcards.method}/{{sample}}.parquet", sample=SAMPLES
+    )
+
+
+def score_options(wildcards, input):
+    return [f"--scores={path}" for path in input.scores]
+
+
+def model_options(wildcards, input):
+    folders = [Path(folder) for folder in input.models]
+    return [f"--model {folder.parent.name} {folder}" for folder in folders]
+
+
+def all_ntuples(wildcards):
+    """Every ROOT file that is read from disk, of all samples."""
+    return [file for name in SAMPLES for file in ntuple_files(name)]
+
+
+def method_title(wildcards):
+    return configfile.title(ANALYSIS, wildcards.model)
+
+
+def variable_label(wildcards):
+    return ANALYSIS.plots.labels.get(wildcards.variable, wildcards.variable)

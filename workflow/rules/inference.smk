@@ -1,0 +1,59 @@
+rule infer:
+    input:
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        scores=method_scores,
+    output:
+        result=f"{RESULTS}/inference/{{method}}.json",
+        workspace=f"{RESULTS}/inference/{{method}}.workspace.json",
+    log:
+        f"{RESULTS}/logs/inference/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/inference/{{method}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=inference_settings,
+        scores=score_options,
+        code=code_digest("hepml.inference.stage"),
+    shell:
+        "hepml infer {input.data} {params.scores} --settings {params.settings:q}"
+        " --output {output.result} --workspace {output.workspace} 2> {log}"
+
+
+rule compare:
+    input:
+        results=expand(f"{RESULTS}/inference/{{method}}.json", method=METHODS),
+        models=expand(
+            f"{RESULTS}/training/{{model}}/fold{{fold}}", model=MODELS, fold=FOLDS
+        ),
+    output:
+        json=f"{RESULTS}/comparison.json",
+        csv=f"{RESULTS}/comparison.csv",
+        markdown=report(
+            f"{RESULTS}/comparison.md",
+            category="Comparison",
+            caption="../report/comparison.rst",
+        ),
+    log:
+        f"{RESULTS}/logs/inference/compare.log",
+    params:
+        models=model_options,
+        code=code_digest("hepml.inference.stage"),
+    shell:
+        "hepml compare {input.results} {params.models} --output {RESULTS} 2> {log}"
+
+
+rule provenance:
+    input:
+        all_ntuples,
+    output:
+        f"{RESULTS}/provenance.json",
+    log:
+        f"{RESULTS}/logs/provenance.log",
+    params:
+        settings=ANALYSIS.model_dump_json(by_alias=True),
+        code=code_digest("hepml.provenance"),
+    shell:
+        "hepml provenance {input} --settings {params.settings:q} --output {output} 2> {log}"

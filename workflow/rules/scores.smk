@@ -1,0 +1,18 @@
+rule score:
+    input:
+        models=expand(f"{RESULTS}/training/{{{{model}}}}/fold{{fold}}", fold=FOLDS),
+        data=f"{RESULTS}/data/{{sample}}",
+    output:
+        f"{RESULTS}/scores/{{model}}/{{sample}}.parquet",
+    log:
+        f"{RESULTS}/logs/scores/{{model}}_{{sample}}.log",
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        spectators=[f"--spectator={name}" for name in ANALYSIS.data.spectators],
+        code=code_digest("hepml.scores.stage"),
+    shell:
+        "hepml score {input.models} --data {input.data} {params.spectators} --output {output}"
+        " 2> {log}"
