@@ -1,22 +1,19 @@
 """Draw every figure of an analysis from the files of the other stages."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from hepml.artifacts import new_file
+from hepml.config import Analysis
 from hepml.data.store import open_columns
 from hepml.errors import InputError
-from hepml.plots.curves import (
-    Losses,
-    Roc,
-    Scan,
-    roc_figure,
-    significance_figure,
-    training_figure,
-)
+from hepml.plots import records
+from hepml.plots.curves import roc_figure, significance_figure, training_figure
 from hepml.plots.distributions import (
     class_shapes,
     llr_figure,
@@ -24,18 +21,30 @@ from hepml.plots.distributions import (
     variable_figure,
 )
 from hepml.plots.histograms import common_edges
-from hepml.plots.quantities import Measured, measured
+from hepml.plots.report import Report, render
 from hepml.plots.style import Caption, save
-from hepml.plots.yields import (
-    CutFlow,
-    Headline,
-    Slices,
-    cutflow_figure,
-    histogram_figure,
-    summary_figure,
-)
+from hepml.plots.yields import cutflow_figure, histogram_figure, summary_figure
 
-_ROLES: dict[tuple[int, ...], str] = {(0,): "background", (1,): "signal", (-1,): "data"}
+
+@dataclass(frozen=True)
+class ReportSources:
+    """What the report is made from.
+
+    Attributes:
+        comparison: ``comparison.json``.
+        results: ``inference/<method>.json`` of all methods, in the order of the comparison.
+        data: folders of all samples.
+        training: ``training/<model>/fold<k>`` of all models.
+        figures: PNG files; their stems (``roc``, ``llr_<model>``, ...) say where they belong.
+        provenance: ``provenance.json``.
+    """
+
+    comparison: Path
+    results: tuple[Path, ...]
+    data: tuple[Path, ...]
+    training: tuple[Path, ...]
+    figures: tuple[Path, ...]
+    provenance: Path
 
 
 def plot_llr(scores: tuple[Path, ...], title: str, caption: Caption, stem: Path) -> None:
@@ -98,7 +107,7 @@ def plot_roc(results: tuple[Path, ...], caption: Caption, stem: Path) -> None:
         caption: above the axes.
         stem: figure without suffix.
     """
-    curves = tuple(_roc(_read(path)) for path in results)
+    curves = tuple(records.roc(_read(path)) for path in results)
     save(roc_figure(curves, caption), curves, stem)
 
 
@@ -110,7 +119,7 @@ def plot_significance(results: tuple[Path, ...], caption: Caption, stem: Path) -
         caption: above the axes.
         stem: figure without suffix.
     """
-    scans = tuple(_scan(_read(path)) for path in results)
+    scans = tuple(records.scan(_read(path)) for path in results)
     save(significance_figure(scans, caption), scans, stem)
 
 
@@ -123,7 +132,7 @@ def plot_histogram(result: Path, caption: Caption, stem: Path) -> None:
         stem: figure without suffix.
     """
     content = _read(result)
-    slices = _slices(content["histogram"])
+    slices = records.slices(content["histogram"])
     save(histogram_figure(slices, content["title"], caption), slices, stem)
 
 
@@ -135,7 +144,10 @@ def plot_cutflow(data: tuple[Path, ...], caption: Caption, stem: Path) -> None:
         caption: above the axes.
         stem: figure without suffix.
     """
-    flows = tuple(_cutflow(folder) for folder in data)
+    flows = tuple(
+        records.cut_flow(_read(folder / "cutflow.json"), open_columns(folder)["label"])
+        for folder in data
+    )
     save(cutflow_figure(flows, caption), flows, stem)
 
 
@@ -148,7 +160,7 @@ def plot_training(folders: tuple[Path, ...], title: str, caption: Caption, stem:
         caption: above the axes.
         stem: figure without suffix.
     """
-    folds = tuple(_losses(folder) for folder in folders)
+    folds = tuple(records.losses(_read(folder / "model.json"), folder.name) for folder in folders)
     save(training_figure(folds, title, caption), folds, stem)
 
 
@@ -160,84 +172,33 @@ def plot_summary(comparison: Path, caption: Caption, stem: Path) -> None:
         caption: above the axes.
         stem: figure without suffix.
     """
-    methods = tuple(
-        Headline(row["title"], _of_row(row, "z_counting"), _of_row(row, "z_binned"))
-        for row in _read(comparison)["rows"]
-    )
+    methods = records.headlines(_read(comparison))
     save(summary_figure(methods, caption), methods, stem)
 
 
-def _roc(content: dict[str, Any]) -> Roc:
-    curve = content["roc"] or {"signal_efficiency": [], "background_efficiency": []}
-    point = content["working_point"]
-    return Roc(
-        method=content["method"],
-        title=content["title"],
-        auc=measured(content["auc"]),
-        signal_efficiency=_floats(curve["signal_efficiency"]),
-        background_efficiency=_floats(curve["background_efficiency"]),
-        point=(
-            Measured(**point["signal_efficiency"]),
-            Measured(**point["background_efficiency"]),
-        ),
+def write_report(analysis: Analysis, sources: ReportSources, output: Path) -> None:
+    """Write the whole story of an analysis on one page that needs no other file.
+
+    Args:
+        analysis: all settings.
+        sources: files of the other stages, and the figures.
+        output: the HTML file.
+    """
+    trainings: dict[str, list[dict[str, Any]]] = {}
+    for folder in sources.training:
+        trainings.setdefault(folder.parent.name, []).append(_read(folder / "model.json"))
+    report = Report(
+        analysis=analysis,
+        comparison=_read(sources.comparison),
+        methods=tuple(_read(path) for path in sources.results),
+        samples=tuple(_read(folder / "cutflow.json") for folder in sources.data),
+        trainings=trainings,
+        figures={path.stem: path.read_bytes() for path in sources.figures},
+        provenance=_read(sources.provenance),
     )
-
-
-def _scan(content: dict[str, Any]) -> Scan:
-    curve = content["scan"] or {"signal_efficiency": [], "significance": [], "error": []}
-    return Scan(
-        method=content["method"],
-        title=content["title"],
-        signal_efficiency=_floats(curve["signal_efficiency"]),
-        significance=_floats(curve["significance"]),
-        error=_floats(curve["error"]),
-        point=Measured(**content["working_point"]["signal_efficiency"]),
-        point_significance=Measured(**content["significance"]["counting"]),
-    )
-
-
-def _slices(content: dict[str, Any]) -> Slices:
-    return Slices(
-        edges=_floats(content["edges"]).mean(axis=0) if content["edges"] else np.empty(0),
-        signal=_floats(content["signal"]),
-        signal_error=_floats(content["signal_error"]),
-        background=_floats(content["background"]),
-        background_error=_floats(content["background_error"]),
-    )
-
-
-def _cutflow(folder: Path) -> CutFlow:
-    content = _read(folder / "cutflow.json")
-    present = tuple(int(label) for label in np.unique(open_columns(folder)["label"]))
-    steps = content["steps"]
-    return CutFlow(
-        sample=content["sample"],
-        role=_ROLES.get(present, "mixed"),
-        steps=tuple(step["step"] for step in steps),
-        yields=_floats([step["yield"] for step in steps]),
-        errors=_floats([step["error"] for step in steps]),
-    )
-
-
-def _losses(folder: Path) -> Losses:
-    content = _read(folder / "model.json")
-    history = content["history"]
-    return Losses(
-        fold=folder.name,
-        epochs=np.array([entry["epoch"] for entry in history]),
-        training=_floats([entry["training_loss"] for entry in history]),
-        validation=_floats([entry["validation_loss"] for entry in history]),
-        best_epoch=content["best_epoch"],
-    )
-
-
-def _of_row(row: dict[str, Any], name: str) -> Measured | None:
-    return measured({"value": row[name], "error": row[f"{name}_error"]})
-
-
-def _floats(values: list[Any]) -> np.ndarray:
-    """Numbers from JSON; null, which stands for what is not finite, becomes NaN."""
-    return np.array(values, dtype=float)
+    page = render(report)
+    with new_file(output) as temporary:
+        temporary.write_text(page, encoding="utf-8")
 
 
 def _require_classes(label: np.ndarray, sources: tuple[Path, ...]) -> None:

@@ -184,12 +184,16 @@ def _draw_gain(axes: Axes, slices: Slices, edges: np.ndarray) -> None:
 
 
 def _label_slices(axes: Axes, means: np.ndarray, edges: np.ndarray) -> None:
-    """Thresholds at the borders of the slices; numbers of the slices where there are none."""
+    """Thresholds at the borders of the slices; names where there is no score to cut on."""
     axes.tick_params(axis="x", which="minor", bottom=False, top=False)
     inner = [(at, mean) for at, mean in zip(edges, means, strict=False) if np.isfinite(mean)]
     if len(means) == len(edges) and inner:
-        axes.set_xticks([at for at, _ in inner], [f"{mean:.2g}" for _, mean in inner])
+        axes.set_xticks(
+            [at for at, _ in inner], [f"{mean:.2g}".replace("-", "−") for _, mean in inner]
+        )
         axes.set_xlabel("Log-likelihood ratio at the borders of the slices (mean of the folds)")
     else:
-        axes.set_xticks(np.arange(1, len(edges)))
-        axes.set_xlabel("Slice")
+        count = len(edges) - 1
+        names = ["failed", "passed"] if count == 2 else [str(n + 1) for n in range(count)]
+        axes.set_xticks(np.arange(1, count + 1), names)
+        axes.set_xlabel("Selection" if count == 2 else "Slice")

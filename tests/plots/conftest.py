@@ -10,6 +10,7 @@ import pytest
 from hepml.config import Analysis
 from hepml.data.store import ColumnWriter
 from hepml.plots.stage import (
+    ReportSources,
     plot_cutflow,
     plot_histogram,
     plot_llr,
@@ -68,9 +69,7 @@ def made_up_settings(models):
                 {"variable": "jet_sdmass", "keep": "window"},
                 {"variable": "tau32", "keep": "below"},
             ),
-            "models": {
-                name: {"architecture": "mlp", "features": tuple(LABELS)} for name in models
-            },
+            "models": {name: {"architecture": "mlp", "features": tuple(LABELS)} for name in models},
             "inference": {"background_uncertainty": 0.05},
             "plots": {"labels": LABELS},
         }
@@ -199,7 +198,10 @@ def write_method(root, method, title, llr):
             "expected_signal": signal_total,
             "expected_background": background_total,
             "auc": None if llr is None else {"value": 0.9312, "error": 0.0021},
-            "rejection": {"0.3": {"value": 120.0, "error": 9.0}, "0.5": {"value": 44.0, "error": 2}},
+            "rejection": {
+                "0.3": {"value": 120.0, "error": 9.0},
+                "0.5": {"value": 44.0, "error": 2},
+            },
             "roc": roc,
             "working_point": {
                 "thresholds": [
@@ -352,3 +354,16 @@ def write_json(path, content):
 
 def read(path):
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def report_sources(root, models):
+    return ReportSources(
+        comparison=root / "comparison.json",
+        results=tuple(root / "inference" / f"{method}.json" for method in ("cuts", *models)),
+        data=tuple(root / "data" / sample for sample in CLASSES),
+        training=tuple(
+            root / "training" / model / f"fold{fold}" for model in models for fold in range(FOLDS)
+        ),
+        figures=tuple(sorted((root / "plots").glob("*.png"))),
+        provenance=root / "provenance.json",
+    )

@@ -1,0 +1,99 @@
+"""From the contents of the other stages' JSON files to the records that figures show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Integer
+
+from hepml.plots.curves import Losses, Roc, Scan
+from hepml.plots.quantities import Measured, measured
+from hepml.plots.yields import CutFlow, Headline, Slices
+
+_ROLES: dict[tuple[int, ...], str] = {(0,): "background", (1,): "signal", (-1,): "data"}
+
+
+def roc(content: Mapping[str, Any]) -> Roc:
+    """Of ``inference/<method>.json``."""
+    curve = content["roc"] or {"signal_efficiency": [], "background_efficiency": []}
+    point = content["working_point"]
+    return Roc(
+        method=content["method"],
+        title=content["title"],
+        auc=measured(content["auc"]),
+        signal_efficiency=_floats(curve["signal_efficiency"]),
+        background_efficiency=_floats(curve["background_efficiency"]),
+        point=(
+            Measured(**point["signal_efficiency"]),
+            Measured(**point["background_efficiency"]),
+        ),
+    )
+
+
+def scan(content: Mapping[str, Any]) -> Scan:
+    """Of ``inference/<method>.json``."""
+    curve = content["scan"] or {"signal_efficiency": [], "significance": [], "error": []}
+    return Scan(
+        method=content["method"],
+        title=content["title"],
+        signal_efficiency=_floats(curve["signal_efficiency"]),
+        significance=_floats(curve["significance"]),
+        error=_floats(curve["error"]),
+        point=Measured(**content["working_point"]["signal_efficiency"]),
+        point_significance=Measured(**content["significance"]["counting"]),
+    )
+
+
+def slices(content: Mapping[str, Any]) -> Slices:
+    """Of the histogram in ``inference/<method>.json``."""
+    edges = content["edges"]
+    per_fold = bool(edges) and all(edges)
+    return Slices(
+        edges=_floats(edges).mean(axis=0) if per_fold else np.empty(0),
+        signal=_floats(content["signal"]),
+        signal_error=_floats(content["signal_error"]),
+        background=_floats(content["background"]),
+        background_error=_floats(content["background_error"]),
+    )
+
+
+def cut_flow(content: Mapping[str, Any], label: Integer[np.ndarray, " events"]) -> CutFlow:
+    """Of ``cutflow.json`` and the labels of the events that are left."""
+    present = tuple(int(value) for value in np.unique(label))
+    steps = content["steps"]
+    return CutFlow(
+        sample=content["sample"],
+        role=_ROLES.get(present, "mixed"),
+        steps=tuple(step["step"] for step in steps),
+        yields=_floats([step["yield"] for step in steps]),
+        errors=_floats([step["error"] for step in steps]),
+    )
+
+
+def losses(content: Mapping[str, Any], fold: str) -> Losses:
+    """Of ``model.json``."""
+    history = content["history"]
+    return Losses(
+        fold=fold,
+        epochs=np.array([entry["epoch"] for entry in history]),
+        training=_floats([entry["training_loss"] for entry in history]),
+        validation=_floats([entry["validation_loss"] for entry in history]),
+        best_epoch=content["best_epoch"],
+    )
+
+
+def headlines(content: Mapping[str, Any]) -> tuple[Headline, ...]:
+    """Of ``comparison.json``."""
+    return tuple(
+        Headline(row["title"], _of_row(row, "z_counting"), _of_row(row, "z_binned"))
+        for row in content["rows"]
+    )
+
+
+def _of_row(row: Mapping[str, Any], name: str) -> Measured | None:
+    return measured({"value": row[name], "error": row[f"{name}_error"]})
+
+
+def _floats(values: list[Any]) -> Float[np.ndarray, "..."]:
+    """Numbers from JSON; null, which stands for what is not finite, becomes NaN."""
+    return np.array(values, dtype=float)

@@ -1,0 +1,185 @@
+"""The whole story of an analysis as one HTML page that needs no other file."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from hepml.config import Analysis
+from hepml.plots.headline import answer
+from hepml.plots.quantities import signed, with_error, with_thousands
+
+Content = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything the page tells, as the other stages wrote it.
+
+    Attributes:
+        analysis: all settings.
+        comparison: of ``comparison.json``.
+        methods: of each ``inference/<method>.json``.
+        samples: of each ``cutflow.json``.
+        trainings: of the ``model.json`` of all folds, by model.
+        figures: PNG images by their stem, such as ``roc`` or ``llr_<model>``.
+        provenance: of ``provenance.json``.
+    """
+
+    analysis: Analysis
+    comparison: Content
+    methods: Sequence[Content]
+    samples: Sequence[Content]
+    trainings: Mapping[str, Sequence[Content]]
+    figures: Mapping[str, bytes]
+    provenance: Content
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An image as a data URI, what it shows for who cannot see it, and how to read it."""
+
+    name: str
+    image: str
+    alternative: str
+    caption: str
+
+
+# stem, or its beginning: what is shown, how to read it; {} is the variable, model or method
+_TEXTS = {
+    "summary": (
+        "Expected significance of every method",
+        "Expected significance of every method, with errors from the size of the simulated "
+        "samples. Errors of different methods are correlated, because all saw the same events: "
+        "judge differences by the paired ΔZ of the table, not by overlapping bars.",
+    ),
+    "roc": (
+        "Background rejection against signal efficiency",
+        "How many background events are discarded for each one kept (1/ε_B, logarithmic), against "
+        "the fraction of the signal that is kept. Higher is better; the dotted line is a coin "
+        "toss. Markers show the selections the methods chose, the star the cuts.",
+    ),
+    "significance": (
+        "Expected significance against signal efficiency",
+        "Significance of counting the events beyond a threshold on the score, against the signal "
+        "that threshold keeps. Bands: statistics of the simulation. Markers: working points, "
+        "chosen on other folds than they are evaluated on, so they need not lie on the maximum.",
+    ),
+    "cutflow": (
+        "Expected events after each step of the selection",
+        "Expected events of every sample after each step of the selection, top to bottom, on a "
+        "logarithmic axis. The table below holds the numbers.",
+    ),
+    "histogram_": (
+        "Expected events per slice of the score of {}",
+        "What the binned fit of {} uses: expected events per slice of the score, signal on top of "
+        "background; the last slice is the most signal-like. Hatched: statistics of the "
+        "simulation. Below: signal over √background, to see where the significance comes from.",
+    ),
+    "llr_": (
+        "Log-likelihood ratio of signal and background, {}",
+        "Log-likelihood ratio of {}. Points: every event scored by a network that never saw it; "
+        "these scores are used. Filled: by a network that had seen it. If both agree, the network "
+        "learned rules, not events. The Kolmogorov-Smirnov distance is the largest gap between "
+        "the two cumulative distributions.",
+    ),
+    "training_": (
+        "Loss per epoch in all folds, {}",
+        "Training of {}, one pair of lines per fold. A validation loss that rises while the "
+        "training loss still falls means over-training; the epoch kept is marked.",
+    ),
+    "variable_": (
+        "Distribution of {} for signal and background",
+        "{}, each class with unit area. Bands: statistics of the simulation. The first and last "
+        "bin hold everything beyond. Below: the ratio of both, where it is known.",
+    ),
+}
+
+
+def render(report: Report) -> str:
+    """Fill the page's template; everything from files and settings is escaped."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        quantity=_quantity, number=with_thousands, duration=_duration, interval=_interval
+    )
+    environment.globals.update(with_error=with_error, signed=signed)
+    template = (files("hepml.plots") / "report.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        report=report,
+        analysis=report.analysis,
+        rows=report.comparison["rows"],
+        answer=answer(report.comparison, report.analysis.luminosity),
+        warnings=collected_warnings(report),
+        figures=arranged_figures(report),
+        settings=json.dumps(report.provenance["settings"], indent=1, ensure_ascii=False),
+    )
+
+
+def collected_warnings(report: Report) -> list[str]:
+    """Every warning of the comparison and of the methods, once, in order."""
+    found = [str(warning) for warning in report.comparison["warnings"]]
+    for method in report.methods:
+        found += [f"{method['title']}: {warning}" for warning in method["warnings"]]
+    return list(dict.fromkeys(found))
+
+
+def arranged_figures(report: Report) -> dict[str, list[Figure]]:
+    """Figures by the beginning of their stems; what no text is known for under "other".
+
+    Within a kind, variables and methods keep the order of the analysis.
+    """
+    titles = {method["method"]: method["title"] for method in report.methods}
+    order = [*report.analysis.data.variables, *titles]
+    arranged: dict[str, list[Figure]] = {kind: [] for kind in (*_TEXTS, "other")}
+
+    def position(stem: str) -> tuple[int, str]:
+        name = stem.partition("_")[2]
+        return (order.index(name) if name in order else len(order)), stem
+
+    for stem in sorted(report.figures, key=position):
+        kind = next((k for k in _TEXTS if stem == k or (k[-1] == "_" and stem.startswith(k))), None)
+        name = stem.removeprefix(kind or "")
+        shown = titles.get(name, name)
+        alternative, caption = _TEXTS[kind] if kind else (stem, stem)
+        image = base64.b64encode(report.figures[stem]).decode("ascii")
+        arranged[kind or "other"].append(
+            Figure(
+                name=name,
+                image=f"data:image/png;base64,{image}",
+                alternative=alternative.replace("{}", shown),
+                caption=caption.replace("{}", shown),
+            )
+        )
+    return arranged
+
+
+def _quantity(content: Any) -> str:  # noqa: ANN401 - {"value", "error"}, a number or None
+    if isinstance(content, Mapping):
+        return with_error(content.get("value"), content.get("error"))
+    return with_thousands(content)
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def _interval(bounds: Any) -> str:  # noqa: ANN401 - a lower threshold or [low, high]
+    """What a cut keeps; a null end is open."""
+    low, high = bounds if isinstance(bounds, Sequence) else (bounds, None)
+    if low is None and high is None:
+        return "no cut"
+    if high is None:
+        return f"≥ {with_thousands(low)}"
+    if low is None:
+        return f"< {with_thousands(high)}"
+    return f"{with_thousands(low)} to {with_thousands(high)}"
