@@ -110,8 +110,8 @@ def significance_figure(scans: tuple[Scan, ...], caption: Caption) -> Figure:
         axes.fill_between(x, z - error, z + error, color=look["color"], alpha=0.2, linewidth=0)
         _draw_point(axes, (scan.point, scan.point_significance), look)
         # a curve's ends rest on few events: the axis follows the curve where it is known
-        known = np.isfinite(z) & (error < 0.3 * np.abs(z))
-        tops.append(float((z + error)[known].max(initial=0.1)))
+        known = np.isfinite(z) & ~(error > 0.3 * np.abs(z))
+        tops.append(float((z + np.nan_to_num(error))[known].max(initial=0.1)))
         tops.append(scan.point_significance.value + (scan.point_significance.error or 0))
         entries.append(legend_line(scan.title, look))
     axes.set_xlim(0, 1)

@@ -75,28 +75,32 @@ def _judged(best: Row, kind: str) -> tuple[str, list[str]]:
             f"{expects}: {difference}. The error of this difference is not known, so nothing can "
             "be said about whether it is a gain."
         ]
-    size = f"{abs(gain) / error:.1f} times its error"
+    multiple = abs(gain) / error
+    size = f"{multiple:.{1 if multiple < 10 else 0}f} times its error"
     if gain >= CLEAR * error:
-        return "A network gains", [
+        return f"A network gains: {difference}", [
             f"{expects}: a gain of {difference} on the very same simulated events, {size}.",
-            *_more_data(best),
+            *_luminosity_for_cuts(best, kind),
         ]
     if gain <= -CLEAR * error:
-        return "The cuts do better", [
+        return f"The cuts do better: {difference}", [
             f"{expects}, less than the cuts: {difference} on the very same simulated events, "
             f"{size}."
         ]
-    return "No significant gain", [
+    return f"No significant gain: {difference}", [
         f"{expects}. The difference, {difference} on the very same simulated events, is {size} "
         "and so compatible with no gain at all."
     ]
 
 
-def _more_data(best: Row) -> list[str]:
-    extra = best["extra_data"]
-    if extra is None or extra <= 0:
+def _luminosity_for_cuts(best: Row, kind: str) -> list[str]:
+    """What the cuts' own binned fit, with its uncertainties, would need to get as far."""
+    if kind != "binned":
         return []
-    return [f"To reach this the cuts would need about {100 * extra:.0f} % more data."]
+    factor = best["luminosity_factor"]
+    if factor is None:
+        return ["With the uncertainties assumed here no luminosity would bring the cuts there."]
+    return [f"To reach this the cuts would need {factor:.3g} times the luminosity."]
 
 
 def _by_counting(best: Row, kind: str) -> list[str]:

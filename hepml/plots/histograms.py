@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 Events = Float[np.ndarray, " events"]
 Bins = Float[np.ndarray, " bins"]
-Edges = Float[np.ndarray, " bins+1"]
+Edges = Float[np.ndarray, " edges"]
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+Number = float | int  # JSON does not tell them apart
+
 
 @dataclass(frozen=True)
 class Measured:
     """A value with its error; an error of None is not known."""
 
-    value: float
-    error: float | None = None
+    value: Number
+    error: Number | None = None
 
     def __str__(self) -> str:
         return with_error(self.value, self.error)
@@ -24,7 +26,7 @@ def measured(content: Mapping[str, Any] | None) -> Measured | None:
     return Measured(content["value"], content.get("error"))
 
 
-def with_error(value: float | None, error: float | None = None) -> str:
+def with_error(value: Number | None, error: Number | None = None) -> str:
     """A number as in a paper: ``2.314 ± 0.052``, two digits of the error, value to match.
 
     Without an error, four significant digits; an em dash for None.
@@ -42,8 +44,8 @@ def with_error(value: float | None, error: float | None = None) -> str:
     return f"{_proper(value, shown)} ± {error:,.{shown}f}".replace(",", "\u202f")
 
 
-def with_thousands(value: float | None) -> str:
-    """Four significant digits, thousands apart, powers of ten where a number is very small."""
+def with_thousands(value: Number | None) -> str:
+    """At most four significant digits, thousands apart; a power of ten for very small numbers."""
     if value is None:
         return "–"
     if value == 0 or not math.isfinite(value):
@@ -54,16 +56,19 @@ def with_thousands(value: float | None) -> str:
     if float(value).is_integer() and abs(value) < 1e15:
         return _proper(value, 0).replace(",", "\u202f")
     decimals = max(0, 3 - math.floor(math.log10(abs(value))))
-    return _proper(value, decimals).replace(",", "\u202f")
+    text = _proper(value, decimals)
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text.replace(",", "\u202f")
 
 
-def signed(value: float | None, error: float | None = None) -> str:
+def signed(value: Number | None, error: Number | None = None) -> str:
     """As :func:`with_error`, with a plus before positive values."""
     text = with_error(value, error)
     return f"+{text}" if value is not None and value > 0 else text
 
 
-def _proper(value: float, decimals: int) -> str:
+def _proper(value: Number, decimals: int) -> str:
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 

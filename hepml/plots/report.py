@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from hepml.config import Analysis
 from hepml.plots.headline import answer
-from hepml.plots.quantities import signed, with_error, with_thousands
+from hepml.plots.quantities import Number, signed, with_error, with_thousands
 
 Content = Mapping[str, Any]
 
@@ -59,9 +59,9 @@ _TEXTS = {
     ),
     "roc": (
         "Background rejection against signal efficiency",
-        "How many background events are discarded for each one kept (1/ε_B, logarithmic), against "
-        "the fraction of the signal that is kept. Higher is better; the dotted line is a coin "
-        "toss. Markers show the selections the methods chose, the star the cuts.",
+        "One over the fraction of the background that is kept (logarithmic), against the fraction "
+        "of the signal that is kept. Higher is better; the dotted line is a coin toss. "
+        "Markers show the selections the methods chose, the star the cuts.",
     ),
     "significance": (
         "Expected significance against signal efficiency",
@@ -106,7 +106,11 @@ def render(report: Report) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        quantity=_quantity, number=with_thousands, duration=_duration, interval=_interval
+        quantity=_quantity,
+        number=with_thousands,
+        duration=_duration,
+        interval=_interval,
+        unbroken=_unbroken,
     )
     environment.globals.update(with_error=with_error, signed=signed)
     template = (files("hepml.plots") / "report.html.j2").read_text(encoding="utf-8")
@@ -117,6 +121,7 @@ def render(report: Report) -> str:
         answer=answer(report.comparison, report.analysis.luminosity),
         warnings=collected_warnings(report),
         figures=arranged_figures(report),
+        software=_flat(report.provenance["software"]),
         settings=json.dumps(report.provenance["settings"], indent=1, ensure_ascii=False),
     )
 
@@ -159,13 +164,33 @@ def arranged_figures(report: Report) -> dict[str, list[Figure]]:
     return arranged
 
 
+def _flat(content: Content) -> dict[str, str]:
+    """Names and versions, those of packages inside "packages" too."""
+    flat: dict[str, str] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value)
+        elif isinstance(value, bool):
+            flat[name.replace("_", " ")] = "yes" if value else "no"
+        else:
+            flat[name] = "unknown" if value is None else str(value)
+    return flat
+
+
 def _quantity(content: Any) -> str:  # noqa: ANN401 - {"value", "error"}, a number or None
     if isinstance(content, Mapping):
         return with_error(content.get("value"), content.get("error"))
     return with_thousands(content)
 
 
-def _duration(seconds: float | None) -> str:
+def _unbroken(text: str) -> str:
+    """Equations and numbers with errors never end a line halfway."""
+    for sign in ("=", "±", "%"):
+        text = text.replace(f" {sign}", f"\u00a0{sign}")
+    return text.replace("= ", "=\u00a0").replace("± ", "±\u00a0")
+
+
+def _duration(seconds: Number | None) -> str:
     if seconds is None:
         return "–"
     if seconds < 120:

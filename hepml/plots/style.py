@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from pydantic import Field
 
 from hepml.artifacts import new_file, write_json
-from hepml.config import Analysis, Real, Settings
+from hepml.config import Real, Settings
 from hepml.errors import InputError
 
 SIGNAL = "#bd1f01"
@@ -63,15 +63,6 @@ class Caption(Settings):
     title: str = Field(description="of the analysis")
     heading: str = Field("", description="such as Simulation")
     luminosity: Real = Field(gt=0, description="[fb⁻¹]")
-
-    @classmethod
-    def of(cls, analysis: Analysis) -> "Caption":
-        """The caption an analysis' settings ask for."""
-        return cls(
-            title=analysis.title,
-            heading=analysis.plots.heading,
-            luminosity=analysis.luminosity,
-        )
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from hepml.plots.style import Caption
 
 LUMINOSITY = 300.0
 FOLDS = 3
+MODELS = ("mlp", "transformer")
 CLASSES = {"top": (1, 0.006), "qcd": (0, 1.5)}  # label, weight per event
 LABELS = {
     "jet_sdmass": r"Soft-drop mass $m_{\mathrm{SD}}$ [GeV]",
@@ -41,15 +42,45 @@ def caption():
 
 @pytest.fixture(scope="session")
 def analysis():
-    return made_up_settings(["mlp", "transformer"])
+    return made_up_settings(MODELS)
 
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory):
-    """The folder with results of all stages before this one, and the figures."""
+    """The folder with results of all stages before this one."""
     root = tmp_path_factory.mktemp("results")
-    write_results(root, events=3000, models=("mlp", "transformer"))
+    write_results(root, events=3000, models=MODELS)
     return root
+
+
+@pytest.fixture
+def sources(results):
+    return report_sources(results, MODELS)
+
+
+@pytest.fixture
+def read_json():
+    return read
+
+
+@pytest.fixture
+def write_changed(tmp_path):
+    """Write a changed copy of a JSON file; the change is a function of its content."""
+
+    def write(path, change):
+        content = read(path)
+        change(content)
+        write_json(tmp_path / path.name, content)
+        return tmp_path / path.name
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def drawn(results, caption):
+    """The same folder after every figure is drawn."""
+    draw_all(results, MODELS[:1], ("tau32",), caption)
+    return results
 
 
 def made_up_settings(models):
@@ -322,12 +353,12 @@ def provenance():
     return {
         "software": {"hepml": "0.1.0", "commit": "a4a9f0b", "python": "3.12.3", "torch": "2.13.0"},
         "settings": {"analysis": "top", "seed": 1},
-        "inputs": [{"file": "top.root", "sha256": "0" * 64, "sample": "top"}],
+        "inputs": [{"file": "top.root", "bytes": 5300123, "sha256": "0" * 64}],
     }
 
 
-def draw_all(root, models, caption):
-    """Every figure of the made-up analysis; returns their stems."""
+def draw_all(root, models, variables, caption):
+    """Every figure of the made-up analysis."""
     plots = root / "plots"
     samples = tuple(root / "data" / sample for sample in CLASSES)
     methods = tuple(root / "inference" / f"{method}.json" for method in ("cuts", *models))
@@ -335,8 +366,8 @@ def draw_all(root, models, caption):
     plot_roc(methods, caption, plots / "roc")
     plot_significance(methods, caption, plots / "significance")
     plot_cutflow(samples, caption, plots / "cutflow")
-    for variable, label in LABELS.items():
-        plot_variable(samples, variable, label, caption, plots / f"variable_{variable}")
+    for variable in variables:
+        plot_variable(samples, variable, LABELS[variable], caption, plots / f"variable_{variable}")
     for path in methods:
         plot_histogram(path, caption, plots / f"histogram_{path.stem}")
     for model in models:
@@ -344,7 +375,6 @@ def draw_all(root, models, caption):
         folders = tuple(sorted((root / "training" / model).iterdir()))
         plot_llr(scores, model, caption, plots / f"llr_{model}")
         plot_training(folders, model, caption, plots / f"training_{model}")
-    return sorted({path.with_suffix("") for path in plots.iterdir()})
 
 
 def write_json(path, content):

@@ -1,0 +1,213 @@
+import base64
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from hepml.plots.stage import write_report
+
+# elements of HTML that load what an attribute names
+LOADING = {"src", "srcset", "data", "poster", "action", "background"}
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, text, and headings in order."""
+
+    def __init__(self, content):
+        super().__init__()
+        self.tags, self.pieces = [], []
+        self.feed(content)
+        self.text = re.sub(r"\s+", " ", "".join(self.pieces))
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.pieces.append(data)
+
+    def all_of(self, *names):
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+
+@pytest.fixture
+def figures(tmp_path):
+    """One pixel for every figure: the page does not look inside."""
+    stems = ["roc", "summary", "llr_mlp", "variable_tau32", "variable_jet_sdmass", "my_own"]
+    paths = tuple(tmp_path / "plots" / f"{stem}.png" for stem in stems)
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(PIXEL)
+    return paths
+
+
+@pytest.fixture
+def write(analysis, tmp_path):
+    def write(sources, settings=analysis):
+        write_report(settings, sources, tmp_path / "report.html")
+        return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+    return write
+
+
+def test_every_image_is_embedded_with_words_for_it(write, sources, figures):
+    images = Page(write(replace(sources, figures=figures))).all_of("img")
+    assert len(images) == 6
+    for image in images:
+        kind, _, content = image["src"].partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(content) == PIXEL
+        assert image["alt"].strip()
+
+
+def test_nothing_is_loaded_from_elsewhere(write, sources, figures):
+    content = write(replace(sources, figures=figures))
+    page = Page(content)
+    for tag, attributes in page.tags:
+        for name in LOADING & set(attributes):
+            assert attributes[name].startswith("data:"), (tag, name)
+    assert not page.all_of("script", "iframe", "object", "embed")
+    assert [link["href"] for link in page.all_of("link")] == ["data:,"]
+    assert "url(" not in content
+    assert "@import" not in content
+
+
+def test_figures_stand_in_the_order_of_the_analysis(write, sources, figures):
+    page = Page(write(replace(sources, figures=figures)))
+    alternatives = [image["alt"] for image in page.all_of("img")]
+    mass, tau = (f"Distribution of {v} for signal and background" for v in ("jet_sdmass", "tau32"))
+    assert alternatives.index(mass) < alternatives.index(tau)
+    assert alternatives[-1] == "my_own"
+    assert "Log-likelihood ratio of signal and background, MLP" in alternatives
+
+
+def test_markup_in_names_is_shown_and_not_obeyed(write, sources, analysis, write_changed):
+    evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+
+    def infect(content):
+        for row in content["rows"]:
+            row["title"] = row["device"] = evil
+        content["warnings"] = [evil]
+
+    def infect_provenance(content):
+        content["inputs"][0]["file"] = content["settings"]["title"] = evil
+
+    settings = analysis.model_copy(update={"title": evil})
+    content = write(
+        replace(
+            sources,
+            comparison=write_changed(sources.comparison, infect),
+            provenance=write_changed(sources.provenance, infect_provenance),
+        ),
+        settings,
+    )
+    page = Page(content)
+    assert not page.all_of("script", "img")
+    assert "<script" not in content
+    assert evil in page.text
+
+
+def test_sample_names_with_markup_are_escaped(write, sources, tmp_path, results, read_json):
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    flow = read_json(results / "data" / "top" / "cutflow.json")
+    flow["sample"] = '"><script>alert(1)</script>'
+    flow["steps"][0]["step"] = "<b>all</b>"
+    (folder / "cutflow.json").write_text(json.dumps(flow))
+    page = Page(write(replace(sources, data=(folder,))))
+    assert not page.all_of("script", "b")
+    assert '"><script>alert(1)</script>' in page.text
+
+
+def test_answer_comes_first_and_warnings_right_after_it(write, sources, write_changed):
+    def warn(content):
+        content["warnings"] = ["closure failed"]
+
+    text = Page(write(replace(sources, comparison=write_changed(sources.comparison, warn)))).text
+    order = ["Boosted top quarks", "A network gains", "closure failed", "AUC", "never saw", "97"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_warnings_of_methods_name_the_method_and_come_once(write, sources, write_changed):
+    def warn(content):
+        content["warnings"] = ["few events", "few events"]
+
+    result = write_changed(sources.results[1], warn)
+    results = (sources.results[0], result, *sources.results[2:])
+    text = Page(write(replace(sources, results=results))).text
+    assert text.count("MLP: few events") == 1
+    assert "this warning" in text
+
+
+def test_numbers_stand_in_the_table_with_their_errors(write, sources):
+    text = Page(write(sources)).text
+    assert "0.9312 ± 0.0021" in text
+    assert "142.1 to 201.7" in text
+    assert "< 0.61" in text
+    assert "a4a9f0b" in text
+    assert "0" * 64 in text
+
+
+def test_cuts_alone_make_a_report(write, sources, write_changed):
+    def only_cuts(content):
+        content["rows"] = content["rows"][:1]
+
+    alone = replace(
+        sources,
+        comparison=write_changed(sources.comparison, only_cuts),
+        results=sources.results[:1],
+        training=(),
+    )
+    text = Page(write(alone)).text
+    assert "No network to compare with" in text
+    assert "No network was trained" in text
+
+
+def test_numbers_that_are_null_become_a_dash(write, sources, write_changed):
+    def empty(content):
+        kept = {"method", "title"}
+        for row in content["rows"]:
+            row.update({name: None for name in row if name not in kept})
+
+    def empty_result(content):
+        content["significance"] = {name: None for name in content["significance"]}
+        content["mu"] = {"value": None, "sigma": None, "interval": [None, None]}
+        content["limit"]["expected"] = [None] * 5
+
+    sparse = replace(
+        sources,
+        comparison=write_changed(sources.comparison, empty),
+        results=(write_changed(sources.results[0], empty_result), *sources.results[1:]),
+    )
+    text = Page(write(sparse)).text
+    assert "None" not in text
+    assert not re.search(r"\bnan\b", text)
+
+
+def test_headings_are_nested_and_tables_have_headers(write, sources):
+    page = Page(write(sources))
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert page.all_of("html")[0]["lang"] == "en"
+    assert all("scope" in header for header in page.all_of("th"))
+    targets = {attributes.get("id") for _, attributes in page.tags}
+    assert {link["href"][1:] for link in page.all_of("a") if link["href"][0] == "#"} <= targets
+
+
+def test_an_older_report_stays_if_a_new_one_fails(write, sources, tmp_path, write_changed):
+    write(sources)
+    before = (tmp_path / "report.html").read_bytes()
+
+    def broken(content):
+        del content["rows"][0]["title"]
+
+    with pytest.raises(KeyError, match="title"):
+        write(replace(sources, comparison=write_changed(sources.comparison, broken)))
+    assert (tmp_path / "report.html").read_bytes() == before

@@ -1,0 +1,90 @@
+import json
+
+import numpy as np
+import pytest
+
+from hepml.data.store import ColumnWriter, open_columns
+from hepml.errors import InputError
+from hepml.plots.stage import (
+    plot_histogram,
+    plot_llr,
+    plot_roc,
+    plot_significance,
+    plot_summary,
+    plot_variable,
+)
+
+
+def test_every_figure_is_written_three_times(drawn):
+    stems = {path.stem for path in (drawn / "plots").iterdir()}
+    assert stems == {
+        *("summary", "roc", "significance", "cutflow"),
+        *("variable_tau32", "histogram_cuts", "histogram_mlp", "llr_mlp", "training_mlp"),
+    }
+    for stem in stems:
+        for kind in ("pdf", "png", "json"):
+            assert (drawn / "plots" / f"{stem}.{kind}").stat().st_size > 100
+
+
+def test_numbers_beside_a_variable_are_those_of_its_columns(drawn, read_json):
+    numbers = read_json(drawn / "plots" / "variable_tau32.json")
+    top = open_columns(drawn / "data" / "top")
+    edges = np.array(numbers["signal"]["edges"])
+    x = np.clip(top["tau32"], edges[0], edges[-1])
+    counts, _ = np.histogram(x, edges, weights=top["weight"])
+    density = counts / counts.sum() / np.diff(edges)
+    np.testing.assert_allclose(numbers["signal"]["values"], density)
+    squares, _ = np.histogram(x, edges, weights=np.square(top["weight"]))
+    errors = np.sqrt(squares) / counts.sum() / np.diff(edges)
+    np.testing.assert_allclose(numbers["signal"]["errors"], errors)
+
+
+def test_numbers_beside_the_roc_are_those_of_the_results(drawn, read_json):
+    numbers = read_json(drawn / "plots" / "roc.json")
+    result = read_json(drawn / "inference" / "mlp.json")
+    assert [curve["method"] for curve in numbers] == ["cuts", "mlp"]
+    assert numbers[1]["background_efficiency"] == result["roc"]["background_efficiency"]
+
+
+def test_cuts_alone_can_be_drawn(results, caption, tmp_path, write_changed):
+    cuts = results / "inference" / "cuts.json"
+    plot_roc((cuts,), caption, tmp_path / "roc")
+    plot_significance((cuts,), caption, tmp_path / "significance")
+
+    def only_cuts(content):
+        content["rows"] = content["rows"][:1]
+        content["rows"][0]["z_binned"] = content["rows"][0]["z_counting_error"] = None
+
+    plot_summary(write_changed(results / "comparison.json", only_cuts), caption, tmp_path / "sum")
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_histogram_may_have_null_instead_of_edges(results, caption, tmp_path, write_changed):
+    def without_edges(content):
+        content["histogram"]["edges"] = None
+
+    result = write_changed(results / "inference" / "mlp.json", without_edges)
+    plot_histogram(result, caption, tmp_path / "histogram")
+    assert json.loads((tmp_path / "histogram.json").read_text())["edges"] == []
+
+
+def test_a_class_without_events_is_named(results, caption, tmp_path):
+    scores = results / "scores" / "mlp" / "top.parquet"
+    with pytest.raises(InputError, match=r"no background events in .*top\.parquet"):
+        plot_llr((scores,), "MLP", caption, tmp_path / "llr")
+    with pytest.raises(InputError, match="no signal events"):
+        plot_variable((results / "data" / "qcd",), "tau32", "τ", caption, tmp_path / "tau32")
+
+
+def test_data_stay_hidden_in_distributions(results, caption, tmp_path, read_json):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with ColumnWriter(folder, ("tau32",)) as writer:
+        unit = np.ones(50)
+        identity = {"event_id": unit, "fold": unit, "label": -unit, "weight": unit}
+        writer.append({**identity, "tau32": 9 * unit})
+        writer.finish({})
+    samples = (results / "data" / "top", results / "data" / "qcd")
+    plot_variable(samples, "tau32", "τ", caption, tmp_path / "without")
+    plot_variable((*samples, folder), "tau32", "τ", caption, tmp_path / "with")
+    assert read_json(tmp_path / "with.json") == read_json(tmp_path / "without.json")
