@@ -105,15 +105,21 @@ def infer(
 @hepml.command()
 @click.argument("results", nargs=-1, required=True, type=ExistingFile)
 @click.option("--model", "models", multiple=True, type=(str, ExistingFolder), help="NAME FOLDER")
+@click.option("--luminosity", required=True, type=float, help="of the expected events [fb⁻¹]")
 @click.option("--output", required=True, type=Folder, help="for comparison.json, .csv and .md")
-def compare(results: tuple[Path, ...], models: tuple[tuple[str, Path], ...], output: Path) -> None:
+def compare(
+    results: tuple[Path, ...],
+    models: tuple[tuple[str, Path], ...],
+    luminosity: float,
+    output: Path,
+) -> None:
     """Compare methods on the same events, with errors of the differences."""
     from hepml.inference import stage
 
     folders: dict[str, tuple[Path, ...]] = {}
     for name, folder in models:
         folders[name] = (*folders.get(name, ()), folder)
-    stage.compare(results, folders, output)
+    stage.compare(results, folders, output, luminosity)
 
 
 @hepml.command()
@@ -145,6 +151,25 @@ def plot(kind: str, sources: tuple[Path, ...], caption: str, output: Path, **tex
         "summary": partial(stage.plot_summary, sources[0]),
     }
     draw[kind](under, stem)
+
+
+@hepml.command()
+@click.option("--comparison", required=True, type=ExistingFile)
+@click.option("--provenance", required=True, type=ExistingFile)
+@click.option("--results", multiple=True, required=True, type=ExistingFile, help="inference/*.json")
+@click.option("--data", multiple=True, required=True, type=ExistingFolder, help="columns")
+@click.option("--training", multiple=True, type=ExistingFolder, help="MODEL/foldK")
+@click.option("--figures", multiple=True, type=ExistingFile, help="PNG")
+@click.option("--settings", required=True, help="JSON: the whole analysis")
+@click.option("--output", required=True, type=File, help="HTML")
+def report(settings: str, output: Path, **sources: Any) -> None:  # noqa: ANN401
+    """Write the report: one page that needs no other file."""
+    from hepml.config import Analysis
+    from hepml.configfile import parse
+    from hepml.plots import stage
+
+    analysis = parse(Analysis, settings, "--settings")
+    stage.write_report(analysis, stage.ReportSources(**sources), output)
 
 
 @hepml.command()

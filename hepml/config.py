@@ -148,12 +148,12 @@ class Data(Settings):
 class Training(Settings):
     """How a network is fitted."""
 
-    epochs: int = Field(40, gt=0, description="upper bound; early stopping may end sooner")
-    patience: int = Field(8, gt=0, description="epochs without a better validation loss")
+    epochs: int = Field(20, gt=0, description="upper bound; early stopping may end sooner")
+    patience: int = Field(12, gt=0, description="epochs without a better validation loss")
     batch_size: int = Field(512, gt=0)
-    learning_rate: Real = Field(3e-3, gt=0, lt=1, description="peak of the schedule")
+    learning_rate: Real = Field(5e-3, gt=0, lt=1, description="peak of the schedule")
     schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
-    weight_decay: Real = Field(1e-2, ge=0)
+    weight_decay: Real = Field(5e-2, ge=0)
     gradient_clip: Real = Field(1.0, gt=0, description="largest gradient norm")
 
     @model_validator(mode="after")

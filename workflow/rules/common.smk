@@ -86,3 +86,13 @@ def method_title(wildcards):
 
 def variable_label(wildcards):
     return ANALYSIS.plots.labels.get(wildcards.variable, wildcards.variable)
+
+
+def report_options(wildcards, input):
+    """Every input of the report under the name of its group."""
+    groups = ["comparison", "provenance", "results", "data", "training", "figures"]
+    return [f"--{group}={path}" for group in groups for path in paths(input[group])]
+
+
+def paths(group):
+    return [group] if isinstance(group, str) else list(group)

@@ -40,9 +40,11 @@ rule compare:
         f"{RESULTS}/logs/inference/compare.log",
     params:
         models=model_options,
+        luminosity=ANALYSIS.luminosity,
         code=code_digest("hepml.inference.stage"),
     shell:
-        "hepml compare {input.results} {params.models} --output {RESULTS} 2> {log}"
+        "hepml compare {input.results} {params.models} --luminosity {params.luminosity}"
+        " --output {RESULTS} 2> {log}"
 
 
 rule provenance:

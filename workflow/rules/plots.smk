@@ -143,3 +143,35 @@ rule plot_summary:
         code=code_digest("hepml.plots.stage"),
     shell:
         "hepml plot summary {input} --caption {params.caption:q} --output {output[0]} 2> {log}"
+
+
+rule report:
+    input:
+        comparison=f"{RESULTS}/comparison.json",
+        provenance=f"{RESULTS}/provenance.json",
+        results=expand(f"{RESULTS}/inference/{{method}}.json", method=METHODS),
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        training=expand(f"{RESULTS}/training/{{model}}/fold{{fold}}", model=MODELS, fold=FOLDS),
+        figures=expand(
+            f"{PLOTS}/{{figure}}.png",
+            figure=[
+                "summary",
+                "roc",
+                "significance",
+                "cutflow",
+                *expand("llr_{model}", model=MODELS),
+                *expand("training_{model}", model=MODELS),
+                *expand("histogram_{method}", method=METHODS),
+                *expand("variable_{variable}", variable=VARIABLES),
+            ],
+        ),
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/plots/report.log",
+    params:
+        settings=ANALYSIS.model_dump_json(by_alias=True),
+        sources=report_options,
+        code=code_digest("hepml.plots.stage"),
+    shell:
+        "hepml report {params.sources} --settings {params.settings:q} --output {output} 2> {log}"
