@@ -160,6 +160,15 @@ class AsimovFit:
             ) from None
         return max(float(value) - self.best, 0.0)
 
+    def root_t(self, mu: float) -> float:
+        """√t, almost linear in µ on either side of the best fit."""
+        return float(np.sqrt(self.t(mu)))
+
+    def crossing(self, level: float, inside: float, outside: float) -> float:
+        """µ between two others at which √t reaches a level."""
+        precision = 1e-5 * abs(outside - inside)
+        return float(brentq(lambda mu: self.root_t(mu) - level, inside, outside, xtol=precision))
+
     def error(self) -> float:
         """Error of µ from the Hesse matrix at the best fit."""
         bounds = self.model.config.suggested_bounds()
@@ -178,47 +187,45 @@ def fit(content: dict[str, Any]) -> Fit:
     """
     with numpy_and_minuit():
         with_signal, without = AsimovFit(content, 1.0), AsimovFit(content, 0.0)
-        significance = with_signal.t(0.0) ** 0.5
         sigma = with_signal.error()
-        return Fit(significance, sigma, _interval(with_signal, sigma), _limits(without))
+        interval, limits = _interval(with_signal, sigma), _limits(without, sigma)
+        return Fit(with_signal.root_t(0.0), sigma, interval, limits)
 
 
 def _interval(likelihood: AsimovFit, sigma: float) -> tuple[float, float]:
-    """Ends of the region t(µ) < 1 around µ = 1."""
+    """Ends of the region t(µ) < 1 around µ = 1; where no µ is low enough, the lowest there is."""
+    lowest = 0.999 * likelihood.lowest_mu
     ends = []
     for side in (-1, 1):
-        far = 1 + 1.5 * side * sigma
-        while side > 0 and likelihood.t(far) < 1:
-            far = 1 + 2 * (far - 1)
-        lowest = 0.999 * likelihood.lowest_mu
-        if side < 0:
-            while far > lowest and likelihood.t(far) < 1:
-                far = 1 + 2 * (far - 1)
-            far = max(far, lowest)
-        if likelihood.t(far) < 1:
-            ends.append(far)
-            continue
-        ends.append(brentq(lambda mu: likelihood.t(mu) - 1, 1.0, far, xtol=1e-4 * sigma))
+        far = max(1 + 1.2 * side * sigma, lowest)
+        while likelihood.root_t(far) < 1 and far != lowest:
+            far = max(1 + 2 * (far - 1), lowest)
+        ends.append(far if likelihood.root_t(far) < 1 else likelihood.crossing(1.0, 1.0, far))
     return ends[0], ends[1]
 
 
-def _limits(likelihood: AsimovFit) -> tuple[float, ...]:
+def _limits(likelihood: AsimovFit, sigma: float) -> tuple[float, ...]:
     """Expected CLs limits: µ at which CLs of the N σ band is 1 - level.
 
     With q the test statistic of µ on background-only Asimov data, CL_s+b = Φ(N - √q) and
     CL_b = Φ(N) (arXiv:1007.1727, section 4.3), so that √q = N + Φ⁻¹(1 - (1 - level) Φ(N)).
+
+    Raises:
+        InputError: if a limit is beyond any sensible µ.
     """
     limits: list[float] = []
+    low, per_unit = 0.0, sigma  # √q grows almost linearly with µ
     for band in BANDS:
-        root = band + norm.isf((1 - LEVEL) * norm.cdf(band))
-        low = limits[-1] if limits else 0.0
-        high = low * 1.5 or 1.0
-        while likelihood.t(high) < root**2:
-            low, high = high, 2 * high
+        level = float(band + norm.isf((1 - LEVEL) * norm.cdf(band)))
+        high = 1.1 * level * per_unit
+        while likelihood.root_t(high) < level:
+            low, high = high, 1.5 * high
             if high > LARGEST_MU:
                 raise InputError(
                     f"inference: the expected limit on µ is beyond {LARGEST_MU:g}; the signal is "
                     "too small to be limited"
                 )
-        limits.append(brentq(lambda mu, q=root**2: likelihood.t(mu) - q, low, high, rtol=1e-5))
+        low = likelihood.crossing(level, low, high)
+        per_unit = low / level
+        limits.append(low)
     return tuple(limits)

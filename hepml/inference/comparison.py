@@ -98,9 +98,7 @@ def compared(results: list[Result], networks: Mapping[str, Network]) -> Comparis
     others = [result for result in results if result is not cuts]
     for other in others:
         _check_same_events(cuts, other)
-    warnings = [
-        f"{result.method}: {text}" for result in [cuts, *others] for text in result.warnings
-    ]
+    warnings = [f"{result.title}: {text}" for result in [cuts, *others] for text in result.warnings]
     rows = []
     for result in [cuts, *others]:
         factor = luminosity_factor(
@@ -108,7 +106,7 @@ def compared(results: list[Result], networks: Mapping[str, Network]) -> Comparis
         )
         if factor is None:
             warnings.append(
-                f"{result.method}: no luminosity makes the cuts as significant: "
+                f"{result.title}: no luminosity makes the cuts as significant: "
                 "their uncertainties limit them"
             )
         rows.append(_row(result, cuts, networks.get(result.method), factor))

@@ -38,18 +38,19 @@ def asimov_significance(
     """
     empty = np.flatnonzero(background <= 0)
     if empty.size:
+        shown = empty[:5]
         raise ValueError(
-            f"asimov_significance: background must be > 0 in every bin, but bins {empty.tolist()} "
-            f"hold {background.flat[empty].tolist()}; merge them with a neighbour"
+            f"asimov_significance: background must be > 0 in every bin, but bins {shown.tolist()} "
+            f"hold {background.flat[shown].tolist()}; merge them with a neighbour"
         )
-    half_square = background * _entropy_excess(signal / background)
+    half_square = background * _entropy_excess(np.asarray(signal / background))
     if uncertainty is not None:
         curvature = uncertainty**2 / (background * (background + uncertainty**2))
         known = curvature == 0
         divisor = np.where(known, 1.0, curvature)
-        nuisance = _entropy_excess(curvature * signal) / divisor
+        nuisance = _entropy_excess(np.asarray(curvature * signal)) / divisor
         half_square = half_square - np.where(known, 0.0, nuisance)
-    # rounding can leave -1e-17 at s = 0; the sum makes 0-dimensional results arrays again
+    # rounding can leave -1e-17 at s = 0
     return np.asarray(np.sign(signal) * np.sqrt(2 * np.maximum(half_square, 0)))
 
 

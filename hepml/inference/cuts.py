@@ -158,25 +158,24 @@ def _grid(
     """Quantiles of signal and background, without repetitions."""
     share = np.linspace(0, 1, points // 2 + 2)[1:-1]
     classes = [values[of_class] for of_class in (signal, ~signal) if of_class.any()]
-    return np.unique(np.concatenate([np.quantile(x, share) for x in classes] or [np.zeros(0)]))
+    # values of events, without interpolation: a monotone transform changes nothing
+    quantiles = [np.quantile(x, share, method="higher") for x in classes]
+    return np.unique(np.concatenate(quantiles)) if quantiles else np.zeros(0)
 
 
-def _ranges(
-    cut: Cut, bins: int
-) -> tuple[Int[np.ndarray, " intervals"], Int[np.ndarray, " intervals"]]:
+def _ranges(cut: Cut, bins: int) -> Int[np.ndarray, "2 intervals"]:
     """First bin and end of every interval that the kind of cut allows, the widest first."""
     if cut.keep == "above":
-        return np.arange(bins), np.full(bins, bins)
+        return np.stack([np.arange(bins), np.full(bins, bins)])
     if cut.keep == "below":
-        return np.zeros(bins, np.int64), np.arange(bins, 0, -1)
+        return np.stack([np.zeros(bins, np.int64), np.arange(bins, 0, -1)])
     low, high = np.triu_indices(bins)
     widest_first = np.argsort(low - high, kind="stable")
-    return low[widest_first], high[widest_first] + 1
+    return np.stack([low[widest_first], high[widest_first] + 1])
 
 
 def _range_sums(
-    content: Float[np.ndarray, "*bins"],
-    ranges: list[tuple[Int[np.ndarray, " intervals"], Int[np.ndarray, " intervals"]]],
+    content: Float[np.ndarray, "*bins"], ranges: list[Int[np.ndarray, "2 _"]]
 ) -> Float[np.ndarray, "*intervals"]:
     """Contents summed over intervals of bins, on every axis."""
     for axis, (low, high) in enumerate(ranges):
