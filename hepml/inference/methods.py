@@ -24,6 +24,7 @@ from hepml.inference.results import (
     ReplicaSignificances,
     Result,
     Significance,
+    Threshold,
     WorkingPoint,
     Yield,
 )
@@ -122,13 +123,10 @@ def _working_point(events: Events, selection: Selection) -> WorkingPoint:
     return WorkingPoint(thresholds, signal, background, signal_efficiency, background_efficiency)
 
 
-def _thresholds(
-    cuts: tuple[Cut, ...], bounds: Float[np.ndarray, "cuts 2"]
-) -> dict[str, float | list[float | None]]:
+def _thresholds(cuts: tuple[Cut, ...], bounds: Float[np.ndarray, "cuts 2"]) -> dict[str, Threshold]:
     if cuts == LLR:
-        # an open end keeps every event: the lowest number says the same
-        return {"llr": float(np.nan_to_num(bounds[0, 0]))}
-    ends: dict[str, float | list[float | None]] = {}
+        return {"llr": _finite([bounds[0, 0]])[0]}
+    ends: dict[str, Threshold] = {}
     for name in dict.fromkeys(cut.variable for cut in cuts):
         mine = [cut.variable == name for cut in cuts]
         ends[name] = _finite([bounds[mine, 0].max(), bounds[mine, 1].min()])

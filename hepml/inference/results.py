@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 from hepml.inference.metrics import Estimate
 
 End = float | None
+Threshold = End | list[End]
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,10 @@ class WorkingPoint:
     """The selection of largest expected significance, summed over folds.
 
     Attributes:
-        thresholds: per fold; ``{"llr": t}`` or ``{variable: [low, high]}``.
+        thresholds: per fold; ``{"llr": t}`` or ``{variable: [low, high]}``, None for open ends.
     """
 
-    thresholds: list[dict[str, float | list[End]]]
+    thresholds: list[dict[str, Threshold]]
     signal: Yield
     background: Yield
     signal_efficiency: Estimate

@@ -118,3 +118,13 @@ def test_monotone_transforms_change_nothing(toy, transform):
     assert np.array_equal(plain.bin_of_event, bent.bin_of_event)
     kept = [select(ABOVE, x[None], events, GOAL).passed for x in (score, transform(score))]
     assert np.array_equal(*kept)
+
+
+def test_several_cuts_keep_enough_background_too(make_events, rng):
+    """With two cuts the requirement outside the folds may have to be tightened."""
+    cuts = (Cut(variable="x", keep="above"), Cut(variable="y", keep="above"))
+    for _ in range(4):
+        events = make_events(300, 300)
+        variables = rng.normal(3 * events.signal, 1, (2, 600))
+        selection = select(cuts, variables, events, GOAL)
+        assert np.count_nonzero(selection.passed & ~events.signal) >= 10
