@@ -5,7 +5,7 @@ command line and the workflow profile. YAML is read by :mod:`hepml.configfile`; 
 command line exchange settings as JSON.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,7 +21,7 @@ Expression = Annotated[str, Field(min_length=1)]
 class Settings(BaseModel):
     """Base of all settings: unknown keys, wrong types and later changes are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
 
 
 class Quantity(Settings):
@@ -46,7 +46,7 @@ class Particles(Settings):
     fields: dict[Name, str] = Field({}, description="further columns per particle: name: branch")
 
     @model_validator(mode="after")
-    def _one_coordinate_system(self) -> Self:
+    def _one_coordinate_system(self) -> "Particles":
         cartesian = [self.px, self.py, self.pz]
         cylindrical = [self.pt, self.eta, self.phi]
         complete = [all(cartesian), all(cylindrical)]
@@ -106,7 +106,7 @@ class Sample(Settings):
     selection: dict[str, Expression] = Field({}, description="steps before the common selection")
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _complete(self) -> "Sample":
         if (self.role is None) == (self.label is None):
             raise ValueError("give either role or label")
         if bool(self.files) == (self.process is not None):
@@ -157,7 +157,7 @@ class Training(Settings):
     gradient_clip: Real = Field(1.0, gt=0, description="largest gradient norm")
 
     @model_validator(mode="after")
-    def _patience_can_matter(self) -> Self:
+    def _patience_can_matter(self) -> "Training":
         if self.patience >= self.epochs:
             raise ValueError(
                 f"patience ({self.patience}) must be smaller than epochs ({self.epochs}), "
@@ -222,7 +222,7 @@ class Analysis(Settings):
     plots: Plots = Plots()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Self:
+    def _names_exist(self) -> "Analysis":
         used = [(f"cuts[{i}].variable", cut.variable) for i, cut in enumerate(self.cuts)]
         used += [(f"data.spectators[{i}]", name) for i, name in enumerate(self.data.spectators)]
         used += [("plots.labels", name) for name in self.plots.labels]
@@ -241,7 +241,7 @@ class Analysis(Settings):
         return self
 
     @model_validator(mode="after")
-    def _signal_and_background(self) -> Self:
+    def _signal_and_background(self) -> "Analysis":
         roles = {sample.role for sample in self.samples.values()}
         for role in ("signal", "background"):
             if role not in roles and None not in roles:

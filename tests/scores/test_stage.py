@@ -1,0 +1,103 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from hepml.config import Mlp, TrainingJob
+from hepml.data.store import ColumnWriter
+from hepml.errors import InputError
+from hepml.inputs.features import Standardisation
+from hepml.models import build
+from hepml.scores.predict import logits
+from hepml.scores.stage import score
+from hepml.training.checkpoint import Trained, save
+
+FOLDS = 4
+MODEL = Mlp(architecture="mlp", features=("x",), hidden=(3,))
+JOB = TrainingJob(model=MODEL, folds=FOLDS, seed=1)
+
+
+def constant_network(value):
+    network = build(MODEL, Standardisation((0.0,), (1.0,)))
+    with torch.no_grad():
+        network.layers[-1].weight.zero_()
+        network.layers[-1].bias.fill_(value)
+    return network
+
+
+@pytest.fixture
+def networks(tmp_path):
+    """The network of fold k says 100 + k, whatever the event, and was trained at odds e^k."""
+    folders = [tmp_path / f"fold{k}" for k in range(FOLDS)]
+    for k, folder in enumerate(folders):
+        save(folder, Trained(constant_network(100 + k), JOB, k, float(k)), {})
+    return folders
+
+
+@pytest.fixture
+def sample(tmp_path):
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    fold = np.array([2, 0, 3, 1, 1, 0])
+    with ColumnWriter(folder, ("x", "mass")) as writer:
+        writer.append(
+            {
+                "event_id": np.arange(6) + 7,
+                "fold": fold,
+                "label": np.array([1, 1, 0, 0, 1, -1]),
+                "weight": np.linspace(-1, 1, 6),
+                "x": np.zeros(6),
+                "mass": np.arange(6) * 10.0,
+            }
+        )
+        writer.finish({})
+    return folder
+
+
+def test_an_event_is_scored_by_the_network_of_its_own_fold(networks, sample, tmp_path):
+    # in any order of the networks
+    score(networks[::-1], sample, ["mass"], tmp_path / "scores.parquet")
+    table = pq.read_table(tmp_path / "scores.parquet").to_pydict()
+    assert table["fold"] == [2, 0, 3, 1, 1, 0]
+    assert table["logit"] == [102, 100, 103, 101, 101, 100]
+    # less the prior odds it was trained with
+    assert table["llr"] == [100.0] * 6
+    assert table["event_id"] == [7, 8, 9, 10, 11, 12]
+    assert table["label"] == [1, 1, 0, 0, 1, -1]
+    assert table["weight"] == pytest.approx(np.linspace(-1, 1, 6))
+    assert table["mass"] == [0, 10, 20, 30, 40, 50]
+    assert table["llr_err"] == [None] * 6
+
+
+def test_over_training_is_shown_by_a_network_that_trained_on_the_event(networks, sample, tmp_path):
+    """Network k is tested on fold k and stopped by fold k + 1: it must be neither."""
+    for k, folder in enumerate(networks):
+        save(folder, Trained(constant_network(100 + k), JOB, k, 0.0), {})
+    score(networks, sample, [], tmp_path / "scores.parquet")
+    table = pq.read_table(tmp_path / "scores.parquet").to_pydict()
+    teacher = np.array(table["llr_train"]) - 100
+    fold = np.array(table["fold"])
+    assert (teacher != fold).all()
+    assert ((teacher + 1) % FOLDS != fold).all()
+
+
+@pytest.mark.parametrize("given", [[0, 1, 2], [0, 1, 2, 2]])
+def test_networks_must_be_one_per_fold(networks, sample, tmp_path, given):
+    chosen = [networks[k] for k in given]
+    with pytest.raises(InputError, match="expected one for each of 0 to 3"):
+        score(chosen, sample, [], tmp_path / "scores.parquet")
+    assert not (tmp_path / "scores.parquet").exists()
+
+
+def test_a_score_that_is_not_finite_is_refused(networks, sample, tmp_path):
+    save(networks[3], Trained(constant_network(float("nan")), JOB, 3, 0.0), {})
+    with pytest.raises(InputError, match="sample: score of event 2 is not finite"):
+        score(networks, sample, [], tmp_path / "scores.parquet")
+
+
+def test_chunks_change_nothing(monkeypatch):
+    network = build(MODEL, Standardisation((0.0,), (1.0,))).eval()
+    inputs = np.linspace(-3, 3, 23, dtype=np.float32)[:, None]
+    whole = logits(network, inputs)
+    monkeypatch.setattr("hepml.scores.predict.CHUNK", 5)
+    np.testing.assert_allclose(logits(network, inputs), whole, rtol=1e-6)

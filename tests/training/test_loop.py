@@ -1,0 +1,131 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from hepml.config import Training
+from hepml.errors import InputError
+from hepml.inputs.features import Standardisation
+from hepml.models.mlp import Mlp
+from hepml.training.loop import Batches, fit
+
+IDENTITY = Standardisation(mean=(0.0,), deviation=(1.0,))
+
+
+def gaussians(events, seed, separation=1.0):
+    """Signal N(separation, 1) and background N(0, 1): the exact LLR is x·s - s²/2."""
+    generator = np.random.default_rng(seed)
+    label = np.arange(events) % 2
+    x = generator.normal(separation * label, 1)
+    return Batches(
+        inputs=torch.tensor(x[:, None], dtype=torch.float32),
+        label=torch.tensor(label, dtype=torch.float32),
+        weight=torch.ones(events),
+    )
+
+
+def trained(settings, seed=1, events=4000, disturb=False):
+    torch.manual_seed(seed)
+    network = Mlp(IDENTITY, hidden=[16])
+    if disturb:
+        torch.rand(17)  # somebody else draws random numbers
+    lines = []
+    result = fit(network, gaussians(events, 1), gaussians(2000, 2), settings, lines.append)
+    return network, result, lines
+
+
+def test_the_logit_becomes_the_log_likelihood_ratio():
+    settings = Training(epochs=10, patience=9, batch_size=100, learning_rate=1e-2)
+    network, _, _ = trained(settings, events=20000)
+    x = torch.linspace(-1, 2, 13)[:, None]
+    with torch.no_grad():
+        logit = network(x)
+    # 10k events per class give the slope to 1/√(n·Var) ≈ 0.02 and leave room for the shape
+    torch.testing.assert_close(logit, x[:, 0] - 0.5, atol=0.12, rtol=0)
+
+
+def test_weights_count_as_that_many_events():
+    """Background with weight 3 beside signal with weight 1 shifts the logit by -ln 3."""
+    events = gaussians(20000, 3)
+    weight = torch.where(events.label == 0, 1.5, 0.5)
+    weighted = Batches(events.inputs, events.label, weight)
+    torch.manual_seed(1)
+    network = Mlp(IDENTITY, hidden=[16])
+    settings = Training(epochs=10, patience=9, batch_size=100, learning_rate=1e-2)
+    fit(network, weighted, weighted, settings, lambda _: None)
+    x = torch.linspace(-1, 2, 7)[:, None]
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), x[:, 0] - 0.5 - math.log(3), atol=0.12, rtol=0)
+
+
+def test_same_seed_same_bits_whoever_else_draws():
+    settings = Training(epochs=3, patience=2, batch_size=128)
+    first, again = trained(settings), trained(settings, disturb=True)
+    for one, other in zip(first[0].parameters(), again[0].parameters(), strict=True):
+        assert torch.equal(one, other)
+    other_seed = trained(settings, seed=2)
+    assert not torch.equal(next(first[0].parameters()), next(other_seed[0].parameters()))
+
+
+def test_every_event_once_per_epoch_in_batches_of_at_most_the_size():
+    events = Batches(torch.arange(103.0)[:, None], torch.arange(103.0), torch.ones(103))
+    batches = list(events.shuffled(10, torch.Generator().manual_seed(1)))
+    assert [len(label) for _, label, _ in batches] == [10] * 4 + [9] * 7
+    seen = torch.cat([label for _, label, _ in batches])
+    assert torch.equal(seen.sort().values, torch.arange(103.0))
+    assert not torch.equal(seen, torch.arange(103.0))
+
+
+def test_the_best_epoch_is_kept():
+    # so few events and so high a rate that the validation loss rises again
+    settings = Training(epochs=30, patience=29, batch_size=8, learning_rate=0.05)
+    torch.manual_seed(4)
+    network = Mlp(IDENTITY, hidden=[64, 64])
+    validation = gaussians(2000, 2)
+    result = fit(network, gaussians(40, 1), validation, settings, lambda _: None)
+    losses = [epoch.validation_loss for epoch in result.history]
+    assert result.best_epoch == 1 + int(np.argmin(losses)) < 30
+    with torch.no_grad():
+        kept = torch.nn.functional.binary_cross_entropy_with_logits(
+            network(validation.inputs), validation.label
+        )
+    assert kept.item() == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_patience_ends_the_training():
+    settings = Training(epochs=50, patience=3, batch_size=8, learning_rate=0.05)
+    torch.manual_seed(4)
+    network = Mlp(IDENTITY, hidden=[64, 64])
+    result = fit(network, gaussians(40, 1), gaussians(500, 2), settings, lambda _: None)
+    assert len(result.history) == result.best_epoch + 3
+
+
+def test_progress_names_loss_and_speed():
+    _, _, lines = trained(Training(epochs=2, patience=1, batch_size=128))
+    assert len(lines) == 2
+    assert "epoch 2/2: loss 0." in lines[1]
+    assert "events/s" in lines[1]
+
+
+def test_a_loss_that_explodes_says_where():
+    events = gaussians(64, 1)
+    broken = Batches(events.inputs * 1e38, events.label, events.weight * 1e38)
+    settings = Training(epochs=2, patience=1, batch_size=16)
+    with pytest.raises(InputError, match=r"not finite at step 0 of epoch 1 .*learning rate"):
+        fit(Mlp(IDENTITY, hidden=[4]), broken, broken, settings, lambda _: None)
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
+def test_schedules(schedule):
+    settings = Training(epochs=8, patience=7, batch_size=64, learning_rate=1e-2, schedule=schedule)
+    _, result, _ = trained(settings, events=640)
+    rates = [epoch.learning_rate for epoch in result.history]
+    if schedule == "constant":
+        assert rates == pytest.approx([1e-2] * 8)
+    elif schedule == "cosine":  # half of 1 + cos(π·k/8) at the start of epoch k
+        expected = [1e-2 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)]
+        assert rates == pytest.approx(expected, rel=1e-6)
+    else:  # starts at 1/25 of the peak, which comes after 30 % of the steps
+        assert rates[0] == pytest.approx(1e-2 / 25)
+        assert int(np.argmax(rates)) in (2, 3)
