@@ -191,7 +191,6 @@ def _draw_point(axes: Axes, point: tuple[Measured, Measured], look: dict[str, An
         color=look["color"],
         marker=look["marker"],
         markersize=13 if look["marker"] == "*" else 8,
-        markeredgecolor="white",
-        markeredgewidth=0.8,
+        elinewidth=1.4,
         zorder=5,
     )

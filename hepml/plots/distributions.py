@@ -56,7 +56,6 @@ def class_shapes(
     x: Float[np.ndarray, " events"],
     signal: Bool[np.ndarray, " events"],
     weight: Float[np.ndarray, " events"],
-    bins: int = 40,
 ) -> Shapes:
     """Normalised histograms of a variable for both classes, in common bins.
 
@@ -64,9 +63,8 @@ def class_shapes(
         x: the variable.
         signal: True for signal, False for background.
         weight: of each event.
-        bins: how many, unless the variable counts something.
     """
-    edges = common_edges((x[signal], x[~signal]), bins, outside=2e-3)
+    edges = common_edges((x[signal], x[~signal]), outside=2e-3)
     shapes = [unit_area(weighted_histogram(x[c], weight[c], edges)) for c in (signal, ~signal)]
     return Shapes(shapes[0], shapes[1], ratio(shapes[0], shapes[1]))
 
@@ -106,7 +104,7 @@ def variable_figure(shapes: Shapes, label: str, caption: Caption) -> Figure:
     known = np.where(shapes.ratio.errors < shapes.ratio.values, shapes.ratio.values, np.nan)
     lower.errorbar(_centres(shapes.signal), known, shapes.ratio.errors, color="black", **_POINTS)
     lower.axhline(1, color="grey", linewidth=1, zorder=0)
-    _log_ratio_axis(lower, shapes.ratio)
+    _ratio_axis(lower, shapes.ratio)
     lower.set_ylabel("Sig. / bkg.", loc="center")
     lower.set_xlabel(label)
     figure.align_ylabels([upper, lower])
@@ -170,11 +168,14 @@ def _draw_band(axes: Axes, histogram: Histogram, name: str) -> None:
     axes.stairs(high, histogram.edges, baseline=low, fill=True, color=colour, alpha=0.35)
 
 
-def _log_ratio_axis(axes: Axes, quotient: Ratio) -> None:
-    """A logarithmic axis around 1 over the ratios that are known better than to 50 %."""
+def _ratio_axis(axes: Axes, quotient: Ratio) -> None:
+    """An axis around 1 over the ratios known better than to 50 %, logarithmic if they are far."""
     known = quotient.values[quotient.errors < 0.5 * quotient.values]
     low, high = visible_range(np.append(known, 1.0))
-    reach = min(max(high, 1 / low, 2.0) * 1.5, 300.0)
+    reach = min(max(high, 1 / low) * 1.5, 300.0)
+    if reach < 4:
+        axes.set_ylim(0, max(reach, 2.0))
+        return
     axes.set_yscale("log")
     axes.set_ylim(1 / reach, reach)
     axes.yaxis.set_major_locator(LogLocator(numticks=5))

@@ -58,7 +58,7 @@ def answer(comparison: Mapping[str, Any], luminosity: float) -> Answer:
 def _expects(cuts: Row, kind: str, luminosity: float) -> str:
     z = with_error(cuts[f"z_{kind}"], cuts[f"z_{kind}_error"])
     return (
-        f"At {luminosity:g} fb⁻¹ the optimised cuts ({cuts['title']}) expect to see the signal "
+        f"At {luminosity:g} fb⁻¹ the optimised cuts expect to see the signal "
         f"with a significance of Z = {z}, by {KINDS[kind]}."
     )
 

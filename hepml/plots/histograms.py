@@ -89,15 +89,16 @@ def ks_distance(x: Events, y: Events, weight: Events) -> float:
 
 
 def common_edges(
-    samples: tuple[Float[np.ndarray, " _"], ...], bins: int, outside: float
+    samples: tuple[Float[np.ndarray, " _"], ...], outside: float
 ) -> Float[np.ndarray, " edges"]:
     """Bin edges that show all samples but their outermost events.
+
+    The number of bins follows Rice's rule, 2 n^(1/3) with the smallest n, within 10 and 40.
 
     Whole numbers that span fewer than 60 values get one bin each, centred on the number.
 
     Args:
         samples: the same quantity of several classes; none is empty.
-        bins: how many equal bins for quantities that are not whole numbers.
         outside: fraction of each sample that may lie beyond the edges, on either side.
     """
     low = min(float(np.quantile(sample, outside)) for sample in samples)
@@ -105,6 +106,7 @@ def common_edges(
     whole = all(bool((sample == np.rint(sample)).all()) for sample in samples)
     if whole and high - low < 60:
         return np.arange(np.floor(low) - 0.5, np.ceil(high) + 1)
+    bins = int(np.clip(2 * np.cbrt(min(len(sample) for sample in samples)), 10, 40))
     if high <= low:
         return np.linspace(low - 0.5, low + 0.5, bins + 1)
     return np.linspace(low, high, bins + 1)

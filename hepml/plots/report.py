@@ -106,6 +106,7 @@ def render(report: Report) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
+        percent=_percent,
         quantity=_quantity,
         number=with_thousands,
         duration=_duration,
@@ -121,6 +122,7 @@ def render(report: Report) -> str:
         answer=answer(report.comparison, report.analysis.luminosity),
         warnings=collected_warnings(report),
         figures=arranged_figures(report),
+        titles={method["method"]: method["title"] for method in report.methods},
         software=_flat(report.provenance["software"]),
         settings=json.dumps(report.provenance["settings"], indent=1, ensure_ascii=False),
     )
@@ -188,6 +190,10 @@ def _unbroken(text: str) -> str:
     for sign in ("=", "±", "%"):
         text = text.replace(f" {sign}", f"\u00a0{sign}")
     return text.replace("= ", "=\u00a0").replace("± ", "±\u00a0")
+
+
+def _percent(fraction: Number | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.0f} %".replace("-", "−")
 
 
 def _duration(seconds: Number | None) -> str:

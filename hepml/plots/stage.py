@@ -65,7 +65,7 @@ def plot_llr(scores: tuple[Path, ...], title: str, caption: Caption, stem: Path)
         np.concatenate([table[name].to_numpy() for table in tables]) for name in names
     )
     _require_classes(label, scores)
-    edges = common_edges((llr[label == 1], llr[label == 0]), bins=40, outside=2e-4)
+    edges = common_edges((llr[label == 1], llr[label == 0]), outside=2e-4)
     classes = {
         name: seen_and_unseen(llr[chosen], llr_train[chosen], weight[chosen], edges)
         for name, chosen in (("signal", label == 1), ("background", label == 0))
