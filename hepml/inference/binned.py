@@ -56,8 +56,10 @@ class Fit:
 def workspace(histogram: Histogram, background_uncertainty: float, channel: str) -> dict[str, Any]:
     """A HistFactory workspace as pyhf and cabinetry read it.
 
-    Signal strength ``mu``; ``staterror`` on the total of both samples; ``normsys`` on the
-    background. The observations are the µ = 1 Asimov data.
+    Signal strength ``mu``; on the background ``staterror``, the statistics of its simulated
+    events, and ``normsys``. The observations are the µ = 1 Asimov data. The statistics of the
+    simulated signal shows in the bootstrap errors: in one ``staterror`` with the background it
+    would dilute the background's error exactly where the signal is pure.
 
     Args:
         histogram: what is expected.
@@ -65,30 +67,21 @@ def workspace(histogram: Histogram, background_uncertainty: float, channel: str)
         channel: its name.
     """
     statistics = f"staterror_{channel}"
-    signal_modifiers: list[dict[str, Any]] = [{"name": "mu", "type": "normfactor", "data": None}]
-    background_modifiers: list[dict[str, Any]] = []
+    errors = histogram.background_error.tolist()
+    signal = [{"name": "mu", "type": "normfactor", "data": None}]
+    background: list[dict[str, Any]] = [{"name": statistics, "type": "staterror", "data": errors}]
     parameters: list[dict[str, Any]] = [
         {"name": "mu", "inits": [1.0], "bounds": [[0.0, LARGEST_MU]]},
-        {"name": statistics, "bounds": [[1e-10, LARGEST_GAMMA]] * len(histogram.signal)},
+        {"name": statistics, "bounds": [[1e-10, LARGEST_GAMMA]] * len(errors)},
     ]
     if background_uncertainty:
         name = "background_normalisation"
         factors = {"hi": 1 + background_uncertainty, "lo": 1 - background_uncertainty}
-        background_modifiers = [{"name": name, "type": "normsys", "data": factors}]
+        background.append({"name": name, "type": "normsys", "data": factors})
         parameters.append({"name": name, "bounds": [[-LARGEST_PULL, LARGEST_PULL]]})
     samples = [
-        {
-            "name": name,
-            "data": content.tolist(),
-            "modifiers": [
-                *modifiers,
-                {"name": statistics, "type": "staterror", "data": error.tolist()},
-            ],
-        }
-        for name, content, error, modifiers in (
-            ("signal", histogram.signal, histogram.signal_error, signal_modifiers),
-            ("background", histogram.background, histogram.background_error, background_modifiers),
-        )
+        {"name": "signal", "data": histogram.signal.tolist(), "modifiers": signal},
+        {"name": "background", "data": histogram.background.tolist(), "modifiers": background},
     ]
     observed = (histogram.signal + histogram.background).tolist()
     return {

@@ -184,7 +184,7 @@ def luminosity_factor(bins: Bins, background_uncertainty: float, target: float) 
         The factor, below 1 if the model is already beyond; None if it is out of reach.
     """
     signal, background = np.array([bins.signal]), np.array([bins.background])
-    error = np.hypot([bins.signal_error], [bins.background_error]) / (signal + background)
+    error = np.array([bins.background_error]) / background
 
     def excess(log_factor: float) -> float:
         factor = np.exp(log_factor)

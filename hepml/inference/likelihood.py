@@ -2,10 +2,10 @@
 
 The same likelihood as :mod:`hepml.inference.binned` gives to pyhf:
 
-    n_i ~ Poisson(γ_i λ_i),  λ_i = µ s_i + κ(α) b_i,  γ_i ~ Normal(1, r_i),  α ~ Normal(0, 1)
+    n_i ~ Poisson(µ s_i + γ_i κ(α) b_i),  γ_i ~ Normal(1, r_i),  α ~ Normal(0, 1)
 
-with r_i the relative statistical error of the simulated total of bin i (HistFactory's
-``staterror``) and κ(α) the ``normsys`` of the background. γ has a closed form for given µ and α,
+with r_i the relative statistical error of the simulated background of bin i (HistFactory's
+``staterror``) and κ(α) its ``normsys``. γ has a closed form for given µ and α,
 so that only α is searched for: hundreds of bootstrap replicas cost milliseconds.
 """
 
@@ -25,7 +25,7 @@ class Counts:
     Attributes:
         signal: expected signal events.
         background: expected background events, > 0.
-        relative_error: of the simulated signal + background.
+        relative_error: of the simulated background.
     """
 
     signal: Float[np.ndarray, "sets bins"]
@@ -69,7 +69,7 @@ class BackgroundScale:
 def asimov_q(
     counts: Counts, data: Float[np.ndarray, "sets bins"], mu: float, uncertainty: float
 ) -> Float[np.ndarray, " sets"]:
-    """-2 ln L at µ, nuisance parameters profiled, over its value at γλ = n without pulls.
+    """-2 ln L at µ, nuisance parameters profiled, over that of a perfect fit without pulls.
 
     For Asimov data of µ' that is the likelihood ratio t of µ against the best fit µ', where all
     constraint terms vanish: q₀ at (µ, µ') = (0, 1).
@@ -84,9 +84,9 @@ def asimov_q(
     alpha = np.zeros(len(data))
     if uncertainty:
         alpha = _profiled_alpha(counts, data, mu, scale)
-    expected = mu * counts.signal + scale(alpha)[:, None] * counts.background
-    gamma = _profiled_gamma(expected, data, counts.relative_error)
-    fitted = gamma * expected
+    signal, background = mu * counts.signal, scale(alpha)[:, None] * counts.background
+    gamma = _profiled_gamma(signal, background, data, counts.relative_error)
+    fitted = signal + gamma * background
     poisson = fitted - data + xlogy(data, data / fitted)
     pull = np.divide(
         gamma - 1,
@@ -104,20 +104,26 @@ def discovery_significance(counts: Counts, uncertainty: float) -> Float[np.ndarr
 
 
 def _profiled_gamma(
-    expected: Float[np.ndarray, "sets bins"],
+    signal: Float[np.ndarray, "sets bins"],
+    background: Float[np.ndarray, "sets bins"],
     data: Float[np.ndarray, "sets bins"],
     relative_error: Float[np.ndarray, "sets bins"],
 ) -> Float[np.ndarray, "sets bins"]:
-    """Root of λ - n/γ + (γ-1)/r² = 0, i.e. of γ² + (λr² - 1)γ - nr² = 0."""
-    square = relative_error**2
-    linear = 1 - expected * square
-    return (linear + np.sqrt(linear**2 + 4 * data * square)) / 2
+    """Root of b - nb/(s + γb) + (γ - 1)/r² = 0: bγ² + (s + b(br² - 1))γ + s(br² - 1) - nbr² = 0."""
+    variance = background * relative_error**2
+    linear = signal + background * (variance - 1)
+    constant = signal * (variance - 1) - data * variance
+    root = np.sqrt(linear**2 - 4 * background * constant)
+    # of the two forms of the larger root, the one in which nothing cancels
+    with np.errstate(divide="ignore", invalid="ignore"):
+        large = -2 * constant / (linear + root)
+    return np.where(linear > 0, large, (root - linear) / (2 * background))
 
 
 def _profiled_alpha(
     counts: Counts, data: Float[np.ndarray, "sets bins"], mu: float, scale: BackgroundScale
 ) -> Float[np.ndarray, " sets"]:
-    """Where d(-ln L)/dα = Σ (γ - n/λ) κ'b + α changes sign, by halving an interval."""
+    """Where d(-ln L)/dα = Σ (1 - n/(µs + γκb)) γκ'b + α changes sign, by halving an interval."""
     # once κb alone exceeds n in every bin (or vanishes), the slope has its sign for certain
     low, high = np.full(len(data), -2.0), np.full(len(data), 2.0)
     for _ in range(HALVINGS):
@@ -142,7 +148,7 @@ def _slope(
     scale: BackgroundScale,
     alpha: Float[np.ndarray, " sets"],
 ) -> Float[np.ndarray, " sets"]:
-    expected = mu * counts.signal + scale(alpha)[:, None] * counts.background
-    gamma = _profiled_gamma(expected, data, counts.relative_error)
-    per_scale = ((gamma - data / expected) * counts.background).sum(axis=1)
-    return per_scale * scale.slope(alpha) + alpha
+    signal, background = mu * counts.signal, scale(alpha)[:, None] * counts.background
+    gamma = _profiled_gamma(signal, background, data, counts.relative_error)
+    surplus = 1 - data / (signal + gamma * background)
+    return (surplus * gamma * counts.background).sum(axis=1) * scale.slope(alpha) + alpha

@@ -12,7 +12,7 @@ from hepml.inference.binned import LEVEL, Histogram, fit, workspace
 from hepml.inference.binning import LARGEST_RELATIVE_ERROR, Binning, bin_score
 from hepml.inference.bootstrap import Replicas, draw_replicas, spread
 from hepml.inference.counting import asimov_significance, li_ma_significance, p_value
-from hepml.inference.events import Events
+from hepml.inference.events import Events, Yields
 from hepml.inference.goals import LargestSignificance
 from hepml.inference.likelihood import Counts, discovery_significance
 from hepml.inference.metrics import Estimate, efficiency
@@ -96,7 +96,11 @@ def digest(events: Events) -> str:
 
 
 def _failed_and_passed(events: Events, selection: Selection) -> Binning:
+    """Two bins, or one where the best selection leaves nothing outside."""
     yields = passed_and_failed(events, selection.passed)
+    if not np.any(~selection.passed):
+        whole = Yields(**{name: values[1:] for name, values in vars(yields).items()})
+        return Binning(np.zeros(len(events.weight), np.int64), whole, None)
     if np.any(yields.background <= 0) or np.any(yields.signal <= 0):
         raise InputError(
             "inference: cuts: what fails and what passes must both hold signal and background, "
@@ -203,10 +207,8 @@ def _li_ma(
 
 
 def _counts(replicas: Replicas) -> Counts:
-    error = np.sqrt(replicas.signal_variance + replicas.background_variance)
-    return Counts(
-        replicas.signal, replicas.background, error / (replicas.signal + replicas.background)
-    )
+    error = np.sqrt(replicas.background_variance) / replicas.background
+    return Counts(replicas.signal, replicas.background, error)
 
 
 def _warnings(

@@ -34,8 +34,7 @@ def fitted(content):
 
 @pytest.fixture(scope="module")
 def counts(histogram):
-    error = np.hypot(histogram.signal_error, histogram.background_error)
-    relative = error / (histogram.signal + histogram.background)
+    relative = histogram.background_error / histogram.background
     return Counts(histogram.signal[None], histogram.background[None], relative[None])
 
 

@@ -14,7 +14,7 @@ EDGES = np.array([0.5, 1.0, 1.5, 2.0])
 def significances(replicas):
     """Counting beyond the last edge but one, and all bins together."""
     s, b = replicas.signal, replicas.background
-    error = np.sqrt(replicas.signal_variance + replicas.background_variance) / (s + b)
+    error = np.sqrt(replicas.background_variance) / b
     counted = s[:, 3:].sum(axis=1), b[:, 3:].sum(axis=1)
     return asimov_significance(*counted), discovery_significance(Counts(s, b, error), 0.1)
 

@@ -13,9 +13,8 @@ def counts(s, b, relative_error):
 
 
 def histogram(s, b, relative_error):
-    """At µ = 0 only the background is left: staterror of r(s+b) acts there as r·b."""
     s, b, r = (np.array(x, float) for x in (s, b, relative_error))
-    return Histogram(s, 0 * s, b, r * (s + b))
+    return Histogram(s, 0 * s, b, r * b)
 
 
 FOUR = ([1, 5, 12, 20], [1000, 300, 80, 15], [20 / 1000, 9 / 300, 5 / 80, 3 / 15])
