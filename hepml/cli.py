@@ -190,14 +190,14 @@ def provenance(files: tuple[Path, ...], settings: str, output: Path) -> None:
 @click.argument("config", type=File)
 def check(config: Path) -> None:
     """Check a config with its files, branches and expressions; list all problems at once."""
-    from hepml.configfile import load
+    from hepml.configfile import data_jobs
     from hepml.data.check import problems
 
-    analysis = load(config)
-    found = problems(analysis)
+    jobs, found = data_jobs(config)
+    found += problems(jobs)
     if found:
         raise InputError("\n".join(found))
-    click.echo(f"{config}: analysis {analysis.analysis!r} is fine")
+    click.echo(f"{config}: {len(jobs)} samples, all is well")
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,10 @@ from hepml.errors import nearest
 Real = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 # names become files and wildcards: no dots, slashes or blanks
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Expression = Annotated[str, Field(min_length=1)]
+# a number alone is an expression too
+Expression = Annotated[str, Field(min_length=1, strict=False, coerce_numbers_to_str=True)]
+# columns of every sample and of its scores
+RESERVED = frozenset("event_id fold label weight particles offsets logit llr llr_err".split())
 
 
 class Settings(BaseModel):
@@ -102,7 +105,7 @@ class Sample(Settings):
     scale: Expression | None = Field(
         None, description="further factor (efficiencies, corrections), not part of Σ weights"
     )
-    sum_of_weights: Real | None = Field(None, description="of skimmed ntuples: before the skim")
+    sum_of_weights: Real | None = Field(None, gt=0, description="of skims: before the skim")
     selection: dict[str, Expression] = Field({}, description="steps before the common selection")
 
     @model_validator(mode="after")
@@ -233,6 +236,10 @@ class Analysis(Settings):
             f"({nearest(name, self.data.variables)})"
             for where, name in used
             if name not in self.data.variables
+        ]
+        problems += [
+            f"data.variables.{name}: every sample has a column of that name; rename yours"
+            for name in sorted(RESERVED & self.data.variables.keys())
         ]
         if "cuts" in self.models:
             problems.append("models.cuts: the name is taken by the cut-based selection")

@@ -1,60 +1,30 @@
-"""Read config files: YAML without its traps, sample tables, every problem at once."""
+"""From config files to validated settings, every problem at once, and to the jobs of each stage."""
 
-import csv
 import glob
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+from difflib import get_close_matches
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
-from hepml.config import Analysis, DataJob, InferenceJob, Settings, SimulationJob, TrainingJob
+from hepml.config import (
+    Analysis,
+    DataJob,
+    InferenceJob,
+    Sample,
+    Settings,
+    SimulationJob,
+    TrainingJob,
+)
 from hepml.errors import InputError
+from hepml.plaintext import read_samples, read_yaml
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Plain data only, and a key given twice is an error: YAML itself lets the last one win."""
-
-
-def _mapping_without_duplicates(loader: _StrictLoader, node: yaml.MappingNode) -> dict[str, Any]:
-    seen: dict[str, int] = {}
-    for key_node, _ in node.value:
-        key = str(key_node.value)
-        line = key_node.start_mark.line + 1
-        if key in seen and key != "<<":
-            raise InputError(
-                f"{key_node.start_mark.name}: key {key!r} stands twice, in lines {seen[key]} and "
-                f"{line}; keep one"
-            )
-        seen[key] = line
-    loader.flatten_mapping(node)
-    return dict(loader.construct_pairs(node, deep=True))
-
-
-_StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping_without_duplicates)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping; duplicate keys, other tags and syntax errors are refused.
-
-    Raises:
-        InputError: naming file and line.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            content = yaml.load(file, Loader=_StrictLoader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such config file") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected keys and values, got {type(content).__name__}")
-    return content
 
 
 def load(path: Path) -> Analysis:
@@ -94,7 +64,45 @@ def analysis(content: dict[str, Any], source: str) -> Analysis:
     """
     if isinstance(content.get("samples"), str):
         content = content | {"samples": read_samples(Path(content["samples"]))}
-    return parse(Analysis, json.dumps(content), source)
+    return parse(Analysis, _json(content, source), source)
+
+
+def data_jobs(path: Path) -> tuple[list[DataJob], list[str]]:
+    """Read a config for checking.
+
+    Args:
+        path: of the config.
+
+    Returns:
+        Jobs of those samples that are valid, even if other parts are not, and one message per
+        problem of the config.
+
+    Raises:
+        InputError: if the file holds no YAML to go on with.
+    """
+    content, source = read_yaml(path), str(path)
+    try:
+        settings = analysis(content, source)
+        return [data_job(settings, name) for name in settings.samples], []
+    except InputError as error:
+        problems = str(error).splitlines()
+    jobs = []
+    with suppress(InputError):  # what is wrong was said above
+        samples = content.get("samples")
+        samples = read_samples(Path(samples)) if isinstance(samples, str) else samples
+        common = {"data": content.get("data"), "luminosity": 1, "folds": 5}
+        for name, sample in samples.items() if isinstance(samples, dict) else ():
+            with suppress(InputError):
+                job = common | {"name": name, "sample": sample}
+                jobs.append(parse(DataJob, _json(job, source), source))
+    return jobs, problems
+
+
+def _json(content: object, source: str) -> str:
+    try:
+        return json.dumps(content, default=str)  # dates become text
+    except ValueError:
+        raise InputError(f"{source}: a YAML alias stands inside its own anchor") from None
 
 
 def parse(model: type[AnySettings], text: str, source: str) -> AnySettings:
@@ -111,63 +119,60 @@ def parse(model: type[AnySettings], text: str, source: str) -> AnySettings:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        problems = [_describe(dict(problem), source) for problem in error.errors()]
-        raise InputError("\n".join(problems)) from None
+        found = [dict(problem) for problem in error.errors()]
+    content = None if found[0]["type"] == "json_invalid" else json.loads(text)
+    problems = [_describe(problem, content, source) for problem in found]
+    raise InputError("\n".join(problem for problem in problems if problem))
 
 
-def _describe(problem: dict[str, Any], source: str) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    got = problem.get("input")
-    if problem["type"] == "missing":
-        return f"{source}: {where}: this key is required"
-    if problem["type"] == "extra_forbidden":
-        return f"{source}: {where}: unknown key; remove it or mend its name"
-    shown = "" if isinstance(got, dict | list) or got is None else f" (got {got!r})"
-    return f"{source}: {where or 'as a whole'}: {message}{shown}"
-
-
-def read_samples(path: Path) -> dict[str, dict[str, Any]]:
-    """Read a sample table: tab-separated, one row per sample, columns as the keys of a sample.
-
-    Empty cells are keys not given; several files are separated by blanks. Lines that start with
-    ``#`` are comments.
-
-    Raises:
-        InputError: if the file is absent, has no ``name`` column or names a sample twice.
-    """
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such sample table (key samples; relative to the folder you run in)"
+def _describe(problem: dict[str, Any], content: object, source: str) -> str:
+    """One line on one problem; empty if it is about a form of the key that is not meant."""
+    kind, got = problem["type"], problem.get("input")
+    keys = _keys(problem["loc"], content)
+    where = f"{source}: {'.'.join(keys) or 'as a whole'}"
+    if len(keys) < len(problem["loc"]) and (
+        kind == "model_type" or (kind == "string_type" and isinstance(got, dict))
+    ):
+        return ""
+    if kind == "missing":
+        return f"{where}: this key is required"
+    if kind == "extra_forbidden":
+        close = get_close_matches(keys[-1], _known_keys(), n=1, cutoff=0.7)
+        return f"{where}: unknown key; " + (
+            f"did you mean {close[0]!r}?" if close else "remove it or mend its name"
         )
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    rows = list(csv.DictReader((x for x in lines if not x.startswith("#")), delimiter="\t"))
-    if not rows or "name" not in rows[0]:
-        raise InputError(f"{path}: expected a header with a column 'name' and tab-separated rows")
-    samples: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        name = (row.pop("name") or "").strip()
-        if name in samples:
-            raise InputError(f"{path}: two samples are named {name!r}; rename one")
-        samples[name] = _sample_from_row(row, f"{path}: sample {name!r}")
-    return samples
+    if kind == "string_pattern_mismatch":
+        return f"{where}: a name is a letter, then letters, digits and _ (got {got!r})"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = message.replace("valid array", "list").replace("an object", "keys and values")
+    shown = "" if isinstance(got, dict | list) or got is None else f" (got {got!r})"
+    return f"{where}: {message}{shown}"
 
 
-def _sample_from_row(row: dict[str | Any, Any], source: str) -> dict[str, Any]:
-    if None in row or None in row.values():
-        raise InputError(f"{source}: the row has not as many cells as the header; use tabs")
-    cells = {key: value.strip() for key, value in row.items() if value.strip()}
-    sample: dict[str, Any] = dict(cells)
-    if "files" in cells:
-        sample["files"] = cells["files"].split()
-    if "events" in cells:
-        try:
-            sample["events"] = int(cells["events"])
-        except ValueError:
-            raise InputError(
-                f"{source}: events: {cells['events']!r} is not a whole number"
-            ) from None
-    return sample
+def _keys(location: Sequence[str | int], content: object) -> list[str]:
+    """Keys that lead to a problem, without the forms that were tried on the way."""
+    keys = []
+    for number, part in enumerate(location, start=1):
+        inside = content if isinstance(content, dict) else {}
+        if part in inside:
+            content = inside[part]
+        elif isinstance(part, int) and isinstance(content, list) and part < len(content):
+            content = content[part]
+        elif number < len(location) or part not in _known_keys():
+            continue
+        keys.append(str(part))
+    return keys
+
+
+@cache
+def _known_keys() -> frozenset[str]:
+    """Every key that some part of the settings has."""
+    waiting, known = [Settings], set[str]()
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        known |= {field.alias or name for name, field in model.model_fields.items()}
+    return frozenset(known)
 
 
 def is_remote(path: str) -> bool:
@@ -175,23 +180,35 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def local_files(settings: Analysis, name: str) -> list[str]:
-    """Files on disk that the patterns of a sample match, sorted within each pattern.
+def matching_files(name: str, sample: Sample) -> list[str]:
+    """Files that the patterns of a sample match, sorted within each pattern, and URLs as they are.
 
     Raises:
-        InputError: if a pattern matches nothing.
+        InputError: if a pattern matches nothing, or two match the same file.
     """
     files: list[str] = []
-    for pattern in settings.samples[name].files:
-        if is_remote(pattern):
-            continue
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (patterns may be absolute)
+    problems = []
+    for pattern in sample.files:
+        # patterns may be absolute, which pathlib's glob does not take
+        found = [pattern] if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
         if not found:
-            raise InputError(
+            problems.append(
                 f"samples.{name}.files: no file matches {pattern!r} (relative to {Path.cwd()})"
             )
         files += found
+    problems += [
+        f"samples.{name}.files: {file!r} is matched twice; its events would count twice"
+        for file in dict.fromkeys(files)
+        if files.count(file) > 1
+    ]
+    if problems:
+        raise InputError("\n".join(problems))
     return files
+
+
+def local_files(settings: Analysis, name: str) -> list[str]:
+    """Files of a sample on disk, where the patterns match."""
+    return [f for f in matching_files(name, settings.samples[name]) if not is_remote(f)]
 
 
 def remote_files(settings: Analysis, name: str) -> list[str]:

@@ -1,54 +1,110 @@
 """Find everything that is wrong with an analysis before anything runs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
-from hepml.config import Analysis
-from hepml.configfile import data_job, local_files, remote_files
-from hepml.data.ntuples import open_file, open_tree
-from hepml.data.recipe import Recipe, read_recipe
-from hepml.data.stage import identity_branches
+import numpy as np
+
+from hepml.config import DataJob
+from hepml.configfile import matching_files
+from hepml.data.expressions import Expression
+from hepml.data.ntuples import Tree, open_file, open_tree
+from hepml.data.particles import particle_columns
+from hepml.data.recipe import Events, Recipe, read_recipe
+from hepml.data.selection import per_event
+from hepml.data.stage import identity_branches, read_generated, require_events
+from hepml.data.weights import Generated
 from hepml.errors import InputError
 
+TRIED = 100  # events of the first file on which the expressions are tried
 
-def problems(analysis: Analysis) -> list[str]:
+
+def problems(jobs: Iterable[DataJob]) -> list[str]:
     """Try the schema, the expressions and every file of every sample.
+
+    Args:
+        jobs: one per sample.
 
     Returns:
         One message per problem; none if all is well.
     """
+    lines = [line for job in jobs for text in _of_sample(job) for line in text.splitlines()]
+    return list(dict.fromkeys(lines))  # what is wrong for several samples is said once
+
+
+def _of_sample(job: DataJob) -> list[str]:
     found: list[str] = []
-    for name in analysis.samples:
-        for message in _of_sample(analysis, name):
-            found += [line for line in message.splitlines() if line not in found]
+    files: list[str] = []
+    try:
+        files = matching_files(job.name, job.sample)
+    except InputError as error:
+        found.append(str(error))
+    try:
+        recipe = read_recipe(job)
+    except InputError as error:
+        return [*found, str(error)]
+    used: dict[tuple[str, ...], str] = {}
+    for path in files:
+        try:
+            found += _of_file(job, recipe, path, used, evaluate=path == files[0])
+        except InputError as error:
+            found.append(str(error))
+    if len(used) > 1:
+        ways = "; ".join(f"{list(names)} in {path}" for names, path in used.items())
+        found.append(
+            f"samples.{job.name}: events are identified in different ways: {ways}; name branches "
+            "that all files have in data.schema.identity"
+        )
     return found
 
 
-def _of_sample(analysis: Analysis, name: str) -> Iterator[str]:
-    try:
-        recipe = read_recipe(data_job(analysis, name))
-        files = local_files(analysis, name) + remote_files(analysis, name)
-    except InputError as error:
-        yield str(error)
-        return
-    sample = analysis.samples[name]
-    normalised = sample.cross_section or sample.expected_events or sample.role == "data"
-    from_runs = recipe.schema.runs and recipe.schema.runs.cross_section
-    if not normalised and not from_runs:
-        yield (
-            f"samples.{name}: no cross-section; give cross_section [pb] or expected_events, or "
-            "name the branch that holds it in data.schema.runs.cross_section"
-        )
-    for path in files:
-        try:
-            _try_file(path, recipe, sample.tree or str(recipe.schema.tree), name)
-        except InputError as error:
-            yield str(error)
-
-
-def _try_file(path: str, recipe: Recipe, tree_name: str, sample: str) -> None:
+def _of_file(
+    job: DataJob, recipe: Recipe, path: str, used: dict[tuple[str, ...], str], *, evaluate: bool
+) -> list[str]:
     with open_file(path) as file:
-        tree = open_tree(file, path, tree_name)
-        if tree.entries == 0:
-            raise InputError(f"{path}: tree {tree.name!r} is empty; leave the file out")
-        tree.require(recipe.raw_names, f"sample {sample!r}")
-        identity_branches(recipe, tree)
+        tree = open_tree(file, path, recipe.tree)
+        found = _tried(
+            partial(read_generated, job, recipe, file, path, Generated()),
+            partial(require_events, tree),
+            lambda: used.setdefault(identity_branches(recipe, tree), path),
+        )
+        missing = _tried(partial(tree.require, recipe.wanted))
+        if not found and not missing and evaluate:
+            found = _of_expressions(recipe, tree)
+    return found + missing
+
+
+def _of_expressions(recipe: Recipe, tree: Tree) -> list[str]:
+    """Evaluate every expression, and make the particles, of the first events."""
+    names = recipe.wanted.keys() | set(identity_branches(recipe, tree))
+    events = Events(recipe, next(tree.chunks(names, TRIED)))
+    alone = [recipe.weight, recipe.scale, *(expression for _, expression in recipe.selection)]
+    alone += [recipe.label] if recipe.label else []
+    attempts: list[partial[Any]] = [partial(_alone, events, expression) for expression in alone]
+    attempts += [partial(_variable, events, name) for name in recipe.variables]
+    if recipe.with_particles and recipe.schema.particles:
+        everything = np.ones(events.chunk.events, bool)
+        attempts.append(
+            partial(particle_columns, recipe.schema.particles, events.chunk.arrays, everything)
+        )
+    return [f"{tree.file}: {message}" for message in _tried(*attempts)]
+
+
+def _alone(events: Events, expression: Expression) -> None:
+    per_event(expression(events), events.chunk.events, str(expression))
+
+
+def _variable(events: Events, name: str) -> None:
+    per_event(events[name], events.chunk.events, str(events.recipe.variables[name]))
+
+
+def _tried(*attempts: Callable[[], Any]) -> list[str]:
+    """Messages of those attempts that fail."""
+    found = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except InputError as error:
+            found.append(str(error))
+    return found

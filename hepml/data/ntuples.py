@@ -1,9 +1,12 @@
 """ROOT files to awkward arrays, with every failure said in one line."""
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -14,8 +17,16 @@ from hepml.errors import InputError, nearest
 
 CHUNK = "48 MB"  # of uncompressed branches at a time: what memory holds, whatever a file's size
 _TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
-_BROKEN = (OSError, ValueError, EOFError, RuntimeError, IndexError, KeyError, TypeError,
-           AssertionError, NotImplementedError, uproot.DeserializationError)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some consecutive events of one file."""
+
+    file: str
+    start: int
+    events: int
+    arrays: Mapping[str, ak.Array]
 
 
 @dataclass(frozen=True)
@@ -25,50 +36,85 @@ class Tree:
     file: str
     name: str
     entries: int
-    branches: frozenset[str]
+    branches: Mapping[str, int]
     _tree: Any
 
-    def require(self, names: frozenset[str], wanted_by: str) -> None:
+    def require(self, wanted: Mapping[str, str]) -> None:
         """Check that branches exist.
 
-        Raises:
-            InputError: naming every missing branch with the nearest that exist.
-        """
-        missing = sorted(names - self.branches)
-        if missing:
-            hints = "; ".join(f"{name!r} ({nearest(name, self.branches)})" for name in missing)
-            raise InputError(f"{self.file}: tree {self.name!r} has no branch {hints} [{wanted_by}]")
+        Args:
+            wanted: branch: the key of the config that asks for it.
 
-    def chunks(self, names: frozenset[str]) -> Iterator[tuple[int, ak.Array]]:
+        Raises:
+            InputError: naming every missing branch with the nearest that exist, one per line.
+        """
+        problems = [
+            f"{self.file}: tree {self.name!r} has no branch {name!r} "
+            f"({nearest(name, self.branches)}), asked for by {key}"
+            for name, key in sorted(wanted.items())
+            if name not in self.branches
+        ]
+        problems += [
+            f"{self.file}: tree {self.name!r} has {self.branches[name]} branches {name!r} in "
+            f"different parents, asked for by {key}; they cannot be told apart"
+            for name, key in sorted(wanted.items())
+            if self.branches.get(name, 1) > 1
+        ]
+        if problems:
+            raise InputError("\n".join(problems))
+
+    def chunks(self, names: Set[str], most: int | None = None) -> Iterator[Chunk]:
         """Read branches chunk by chunk.
 
         Args:
             names: branches, which must exist.
-
-        Yields:
-            Number of the first entry of the chunk, and a record array ``events * {...}``.
+            most: how many events to read; all without.
         """
-        # RNTuples give no field for a name that is missing, so callers go through require()
-        wanted = sorted(names)
-        with _readable(self.file, f"tree {self.name!r}"):
-            step = max(1, self._tree.num_entries_for(CHUNK, filter_name=wanted))
-            step = min(step, max(1, self.entries))
-        start = 0
-        while start < self.entries:
-            stop = min(start + step, self.entries)
-            with _readable(self.file, f"tree {self.name!r}, entries {start} to {stop - 1}"):
-                chunk = self._tree.arrays(
+        what = f"tree {self.name!r}, branches {', '.join(sorted(names)[:4])}"
+        entries = self.entries if most is None else min(most, self.entries)
+        with _readable(self.file, what):
+            steps = self._steps(names.__contains__, entries)
+        while True:
+            with _readable(self.file, what):
+                found = next(steps, None)
+                if found is None:
+                    return
+                start, events, record = found
+                arrays = {name: _field(record, name) for name in names}
+            del found, record  # one chunk at a time
+            yield Chunk(self.file, start, events, arrays)
+
+    def _steps(self, wanted: Callable[[str], bool], entries: int) -> Iterator[tuple[int, int, Any]]:
+        """First entry, number of entries and arrays of each chunk."""
+        step = max(1, int(self._tree.num_entries_for(CHUNK, filter_name=wanted)))
+        if isinstance(self._tree, uproot.behaviors.RNTuple.HasFields):
+            for start, stop in pairwise(self._edges(step, entries)):
+                record = self._tree.arrays(
                     filter_name=wanted, entry_start=start, entry_stop=stop, library="ak"
                 )
-            yield start, chunk
-            start = stop
+                yield start, stop - start, record
+            return
+        chunks = self._tree.iterate(  # keeps the baskets that reach into the next chunk
+            filter_name=wanted, entry_stop=entries, step_size=step, library="ak", how=dict
+        )
+        for number, record in enumerate(chunks):
+            start = number * step
+            yield start, min(step, entries - start), record
+
+    def _edges(self, step: int, entries: int) -> list[int]:
+        """Where chunks of an RNTuple begin and end: with its clusters, which are read whole."""
+        clusters = [int(c.num_first_entry) for c in self._tree.cluster_summaries]
+        edges = [0]
+        for start, stop in pairwise([*(c for c in clusters if c < entries), entries]):
+            if stop - edges[-1] > step and start > edges[-1]:
+                edges.append(start)
+        return [*edges, entries]
 
     def total(self, branch: str) -> float:
         """Sum of a branch over all entries, in double precision."""
-        names = frozenset({branch})
-        self.require(names, "schema.runs")
-        chunks = (ak.to_numpy(chunk[branch]) for _, chunk in self.chunks(names))
-        return float(sum(np.sum(values, dtype=float) for values in chunks))
+        self.require({branch: "data.schema.runs"})
+        values = (ak.flatten(c.arrays[branch], axis=None) for c in self.chunks({branch}))
+        return float(sum(np.sum(ak.to_numpy(array), dtype=float) for array in values))
 
 
 @contextmanager
@@ -78,38 +124,78 @@ def open_file(path: str) -> Iterator[Any]:
     Raises:
         InputError: if it is missing, is no ROOT file or is truncated.
     """
+    remote = "://" in path
     started = time.monotonic()
+    if not remote and not Path(path).is_file():
+        raise InputError(
+            f"{path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}"
+        )
     try:
-        file = uproot.open({path: None})
+        file = uproot.open({path: None}, array_cache=None)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (*_BROKEN, ImportError) as error:
-        reason = _first_line(error)
-        after = f" after {time.monotonic() - started:.0f} s" if "://" in path else ""
+    except ImportError as error:
+        raise InputError(f"{path}: {_missing_package(path, error)}") from None
+    except Exception as error:  # damaged bytes can end in any exception of the reader
+        after = f", after {time.monotonic() - started:.0f} s" if remote else ""
         raise InputError(
-            f"{path}: not a readable ROOT file (damaged, truncated or of another kind){after}: "
-            f"{reason}"
+            f"{path}: not a readable ROOT file (damaged, truncated or of another kind"
+            f"{', or not to be had over the network' if remote else ''}{after}): "
+            f"{_first_line(error)}"
         ) from None
     with file:
+        if not remote:
+            _check_length(file, path)
         yield file
+
+
+def _check_length(file: Any, path: str) -> None:  # noqa: ANN401
+    expected, found = int(file.file.fEND), Path(path).stat().st_size
+    if found < expected:
+        raise InputError(
+            f"{path}: truncated: {found} bytes of {expected} are left; copy or make it again"
+        )
+
+
+def _missing_package(path: str, error: ImportError) -> str:
+    if path.startswith(("root://", "xroot")):
+        return (
+            "root:// needs the extra 'xrootd': pip install 'hepml-workflow[xrootd]', or copy the "
+            "file"
+        )
+    return f"a package that reads it is not installed: {_first_line(error)}"
 
 
 def open_tree(file: Any, path: str, name: str) -> Tree:  # noqa: ANN401
     """Find a tree in an open file.
 
+    Args:
+        file: from :func:`open_file`.
+        path: of the file, for messages.
+        name: ``tree``, ``folder/tree``, or ``tree;2`` for a cycle other than the newest.
+
     Raises:
         InputError: if there is none of that name; the message names those that exist.
     """
     with _readable(path, "list of its trees"):
-        classes = file.classnames(cycle=False)
-    trees = [key for key, kind in classes.items() if kind in _TREES]
-    if name not in trees:
+        cycles = {key: kind for key, kind in file.classnames().items() if kind in _TREES}
+    trees = {key.rpartition(";")[0] for key in cycles}
+    if name not in trees and name not in cycles:
         raise InputError(f"{path}: no tree {name!r} ({nearest(name, trees)})")
     with _readable(path, f"tree {name!r}"):
         tree = file[name]
-        # a branch of a split object is known by its own name too
-        keys = {part for key in list(tree.keys()) for part in (key, key.split("/")[-1])}
-        return Tree(path, name, int(tree.num_entries), frozenset(keys), tree)
+        # a branch of a split object goes by its own name
+        branches = Counter(key.split("/")[-1] for key in tree.keys())  # noqa: SIM118 (not a dict)
+        return Tree(path, name, int(tree.num_entries), branches, tree)
+
+
+def _field(record: Any, name: str) -> ak.Array:  # noqa: ANN401
+    """A branch; fields of RNTuple records go by dotted names."""
+    fields = record.keys() if isinstance(record, dict) else record.fields
+    if name in fields:
+        return record[name]
+    first, _, rest = name.partition(".")
+    return _field(record[first], rest)
 
 
 @contextmanager
@@ -118,7 +204,7 @@ def _readable(path: str, what: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except _BROKEN as error:
+    except Exception as error:  # damaged bytes can end in any exception of the reader
         raise InputError(
             f"{path}: {what} cannot be read; the file is damaged or truncated: {_first_line(error)}"
         ) from None

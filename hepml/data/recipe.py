@@ -1,20 +1,19 @@
 """What to compute for one sample: its expressions, parsed once, and the branches they need."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import awkward as ak
 import numpy as np
 
-from hepml.config import DataJob, Particles, Quantity, Schema
+from hepml.config import DataJob, Quantity, Schema
 from hepml.data.expressions import Expression, parse_expression
+from hepml.data.ntuples import Chunk
+from hepml.data.particles import GEV, particle_branches, particle_fields
 from hepml.data.schemas import resolve
+from hepml.data.weights import check_normalisation
 from hepml.errors import InputError
-
-GEV = {"MeV": 1e-3, "GeV": 1.0, "TeV": 1e3}
-MOMENTUM = ("px", "py", "pz", "energy")
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,7 @@ class Recipe:
     """The expressions of one sample."""
 
     schema: Schema
+    tree: str
     weight: Expression
     scale: Expression
     label: Expression | None
@@ -31,26 +31,39 @@ class Recipe:
     with_particles: bool
 
     @cached_property
-    def raw_names(self) -> frozenset[str]:
-        """Branches of the tree that are read, without those of the identity."""
-        events = Events(self, None)
-        needed: set[str] = set()
-        expressions = [self.weight, self.scale, *(e for _, e in self.selection)]
-        expressions += [self.label] if self.label else []
+    def wanted(self) -> dict[str, str]:
+        """Branches to read, without those of the identity, and the key that asks for each."""
+        found: dict[str, str] = {}
+        expressions = [self.weight, self.scale, *([self.label] if self.label else [])]
+        expressions += [expression for _, expression in self.selection]
         for expression in expressions:
-            needed |= set().union(*(events.sources(name) for name in expression.names), set())
-        for name in self.variables:
-            needed |= events.sources(name)
+            self._trace(expression, tuple(self.variables), found)
+        for number, expression in enumerate(self.variables.values()):
+            self._trace(expression, tuple(self.variables)[:number], found)
         if self.with_particles and self.schema.particles:
-            needed |= set(particle_branches(self.schema.particles))
-        return frozenset(needed)
+            for name in particle_branches(self.schema.particles):
+                found.setdefault(name, "data.schema.particles")
+        return found
+
+    def _trace(
+        self, expression: Expression, visible: tuple[str, ...], found: dict[str, str]
+    ) -> None:
+        """Note the branches that an expression reads itself, not through variables."""
+        for name in expression.names - set(visible):
+            if name in self.branches:
+                for branch in self.branches[name][0].names:
+                    found.setdefault(branch, f"data.schema.branches.{name}")
+            elif name in self.variables:
+                found.setdefault(name, f"{expression.key} (a variable sees those above it only)")
+            else:
+                found.setdefault(name, expression.key)
 
     @property
     def particle_fields(self) -> tuple[str, ...]:
         """Columns stored per particle; none where the sample stores no particles."""
         if not (self.with_particles and self.schema.particles):
             return ()
-        return (*MOMENTUM, *self.schema.particles.fields)
+        return particle_fields(self.schema.particles)
 
 
 def read_recipe(job: DataJob) -> Recipe:
@@ -63,41 +76,42 @@ def read_recipe(job: DataJob) -> Recipe:
 
     def parsed(key: str, text: str) -> Expression:
         try:
-            return parse_expression(text)
+            return parse_expression(text, key)
         except InputError as error:
-            problems.append(f"{key}: {error}")
+            problems.append(str(error))
             return parse_expression("1")
 
     schema = resolve(job.data.schema_)
     sample, where = job.sample, f"samples.{job.name}"
     is_data = sample.role == "data"
+    by_schema = sample.weight is None and schema.weight is not None
     weight = "1" if is_data else sample.weight or schema.weight or "1"
     steps = [(f"{where}.selection", sample.selection), ("data.selection", job.data.selection)]
+    texts = {name: e if isinstance(e, str) else e.expression for name, e in schema.branches.items()}
     recipe = Recipe(
         schema=schema,
-        weight=parsed(f"{where}.weight", weight),
+        tree=sample.tree or str(schema.tree),
+        weight=parsed("data.schema.weight" if by_schema else f"{where}.weight", weight),
         scale=parsed(f"{where}.scale", "1" if is_data else sample.scale or "1"),
         label=parsed(f"{where}.label", sample.label) if sample.label else None,
         selection=tuple(
-            (step, parsed(f"{key}.{step}", text))
-            for key, texts in steps
-            for step, text in texts.items()
+            (step, parsed(f"{key}.{step}", text)) for key, s in steps for step, text in s.items()
         ),
         variables={n: parsed(f"data.variables.{n}", t) for n, t in job.data.variables.items()},
-        branches={n: _branch(n, entry, parsed) for n, entry in schema.branches.items()},
+        branches={
+            n: (parsed(f"data.schema.branches.{n}", t), _to_gev(schema.branches[n]))
+            for n, t in texts.items()
+        },
         with_particles=job.data.particles and schema.particles is not None,
     )
+    problems += check_normalisation(job.name, sample, schema)
     if problems:
         raise InputError("\n".join(problems))
     return recipe
 
 
-def _branch(
-    name: str, entry: str | Quantity, parsed: Callable[[str, str], Expression]
-) -> tuple[Expression, float]:
-    if isinstance(entry, Quantity):
-        return parsed(f"data.schema.branches.{name}", entry.expression), GEV[entry.unit]
-    return parsed(f"data.schema.branches.{name}", entry), 1.0
+def _to_gev(entry: str | Quantity) -> float:
+    return GEV[entry.unit] if isinstance(entry, Quantity) else 1.0
 
 
 class Events(Mapping[str, ak.Array]):
@@ -105,94 +119,44 @@ class Events(Mapping[str, ak.Array]):
 
     A variable sees the variables declared before it; an expression of the schema sees branches.
     Each is computed when it is first asked for.
-    """
-
-    def __init__(self, recipe: Recipe, raw: Any, before: str | None = None) -> None:  # noqa: ANN401
-        self._recipe = recipe
-        self._raw = raw
-        names = list(recipe.variables)
-        self._variables = names if before is None else names[: names.index(before)]
-        self._cache: dict[str, ak.Array] = {}
-
-    def __getitem__(self, name: str) -> ak.Array:
-        if name not in self._cache:
-            self._cache[name] = self._compute(name)
-        return self._cache[name]
-
-    def _compute(self, name: str) -> ak.Array:
-        recipe, raw = self._recipe, self._raw
-        if name in self._variables:
-            value = recipe.variables[name](Events(recipe, raw, before=name))
-        elif name in recipe.branches:
-            expression, factor = recipe.branches[name]
-            value = expression({n: raw[n] for n in expression.names}) * factor
-        else:
-            value = raw[name]
-        return value if isinstance(value, ak.Array) else ak.Array(np.full(len(raw), value))
-
-    def sources(self, name: str) -> set[str]:
-        """Branches of the tree that ``name`` is computed from."""
-        if name in self._variables:
-            inner = Events(self._recipe, None, before=name)
-            names = self._recipe.variables[name].names
-            return set().union(*(inner.sources(n) for n in names), set())
-        if name in self._recipe.branches:
-            return set(self._recipe.branches[name][0].names)
-        return {name}
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((*self._variables, *self._recipe.branches))
-
-    def __len__(self) -> int:
-        return len(self._variables) + len(self._recipe.branches)
-
-
-def particle_branches(particles: Particles) -> list[str]:
-    """All branches that the particles are made from."""
-    momentum = (particles.px, particles.py, particles.pz, particles.pt, particles.eta,
-                particles.phi, particles.energy, particles.mass)  # fmt: skip
-    return [name for name in momentum if name] + list(particles.fields.values())
-
-
-def particle_columns(particles: Particles, raw: ak.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Particles of many events as one table.
 
     Args:
-        particles: which branches hold what.
-        raw: record array ``events * {branch: var * number}``.
-
-    Returns:
-        Particles of each event, shape (events,), and px, py, pz, energy [GeV] and the further
-        fields of all of them one after another, float32, shape (particles, fields).
-
-    Raises:
-        InputError: if the branches have different numbers of particles in one event.
+        recipe: the expressions.
+        chunk: the branches.
+        before: the variable from which on variables are not seen; None to see all.
     """
-    names = particle_branches(particles)
-    counts = ak.to_numpy(ak.num(raw[names[0]], axis=1)).astype(np.int64)
-    for name in names[1:]:
-        if not np.array_equal(ak.to_numpy(ak.num(raw[name], axis=1)), counts):
-            raise InputError(f"branches {names[0]!r} and {name!r} differ in particles per event")
-    flat = {name: ak.to_numpy(ak.flatten(raw[name], axis=1)) for name in names}
-    table = np.empty((int(counts.sum()), len(MOMENTUM) + len(particles.fields)), np.float32)
-    _fill_momentum(particles, flat, table)
-    for column, branch in enumerate(particles.fields.values(), start=len(MOMENTUM)):
-        table[:, column] = flat[branch]
-    return counts, table
 
+    def __init__(self, recipe: Recipe, chunk: Chunk, before: str | None = None) -> None:
+        self.recipe = recipe
+        self.chunk = chunk
+        names = list(recipe.variables)
+        self._visible = names if before is None else names[: names.index(before)]
+        self._computed: dict[tuple[bool, str], ak.Array] = {}
 
-def _fill_momentum(particles: Particles, flat: dict[str, np.ndarray], table: np.ndarray) -> None:
-    """Write px, py, pz and energy in GeV into the first four columns."""
-    factor = GEV[particles.unit]
-    if particles.px and particles.py and particles.pz:
-        momentum = [flat[particles.px], flat[particles.py], flat[particles.pz]]
-    else:
-        pt, eta, phi = (flat[str(n)] for n in (particles.pt, particles.eta, particles.phi))
-        momentum = [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)]
-    if particles.energy:
-        energy = flat[particles.energy]
-    else:
-        mass = flat[particles.mass].astype(np.float64) if particles.mass else 0.0
-        energy = np.sqrt(sum(p.astype(np.float64) ** 2 for p in momentum) + mass**2)
-    for column, values in enumerate((*momentum, energy)):
-        np.multiply(values, factor, out=table[:, column], casting="unsafe")
+    def __getitem__(self, name: str) -> ak.Array:
+        key = (name in self._visible, name)
+        if key not in self._computed:
+            self._computed[key] = self._compute(name)
+        return self._computed[key]
+
+    def _compute(self, name: str) -> ak.Array:
+        recipe, arrays = self.recipe, self.chunk.arrays
+        if name in self._visible:
+            above = Events(recipe, self.chunk, before=name)
+            above._computed = self._computed  # each is computed once, whoever asks
+            value = recipe.variables[name](above)
+        elif name in recipe.branches:
+            expression, factor = recipe.branches[name]
+            value = expression(arrays)
+            value = value if factor == 1 else value * factor
+        else:
+            value = arrays[name]
+        if isinstance(value, ak.Array):
+            return value
+        return ak.Array(np.full(self.chunk.events, value))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._visible, *self.recipe.branches))
+
+    def __len__(self) -> int:
+        return len(self._visible) + len(self.recipe.branches)

@@ -5,7 +5,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 
 from hepml.data.expressions import Expression
 from hepml.data.recipe import Events
@@ -54,42 +54,36 @@ class CutFlow:
         return " → ".join(f"{name}: {n}" for name, n in zip(self.steps, self.raw, strict=True))
 
 
-def passes(expression: Expression, events: Events, number: int) -> Bool[np.ndarray, " events"]:
+def passes(expression: Expression, events: Events) -> Bool[np.ndarray, " events"]:
     """Which events pass; a missing value, such as ``pt[0]`` of an event without jets, does not.
 
     Args:
         expression: true or not zero for what is kept.
         events: arrays by name.
-        number: of events.
 
     Raises:
         InputError: if it gives several values per event.
     """
-    return per_event(expression(events), number, expression.text, missing=0).astype(bool)
+    values = per_event(expression(events), events.chunk.events, str(expression))
+    return (values != 0) & ~np.isnan(values)
 
 
-def per_event(
-    value: Any,  # noqa: ANN401
-    number: int,
-    text: str,
-    missing: float = np.nan,
-) -> np.ndarray:
-    """One number per event from the value of an expression.
+def per_event(value: Any, number: int, what: str) -> Float64[np.ndarray, " events"]:  # noqa: ANN401
+    """One number per event from the value of an expression; NaN where it is missing.
 
     Args:
         value: awkward array or scalar.
         number: of events.
-        text: of the expression, for messages.
-        missing: what stands for a value that does not exist.
+        what: the expression, for messages.
 
     Raises:
         InputError: if it has several values per event.
     """
     if not isinstance(value, ak.Array):
-        return np.full(number, value)
+        return np.full(number, value, np.float64)
     if value.ndim > 1:
         raise InputError(
-            f"expression {text!r}: several values per event; reduce it with sum(), max(), any() "
-            "or pick one with [0]"
+            f"{what}: several values per event; reduce it with sum(), max(), any() or pick one "
+            "with [0]"
         )
-    return ak.to_numpy(ak.fill_none(value, missing, axis=0))
+    return np.ma.filled(ak.to_numpy(value).astype(np.float64), np.nan)

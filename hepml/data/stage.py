@@ -3,31 +3,25 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
+from jaxtyping import Bool, Float64
 
 from hepml.artifacts import new_folder, write_json
 from hepml.config import DataJob
 from hepml.data.folds import assign_folds, event_ids
-from hepml.data.ntuples import Tree, open_file, open_tree
-from hepml.data.recipe import Events, Recipe, particle_columns, read_recipe
+from hepml.data.functions import leaf_dtype
+from hepml.data.ntuples import Chunk, Tree, open_file, open_tree
+from hepml.data.particles import broken_particles, particle_columns
+from hepml.data.recipe import Events, Recipe, read_recipe
 from hepml.data.selection import CutFlow, passes, per_event
 from hepml.data.store import ColumnWriter
 from hepml.data.weights import Generated, normalisation
 from hepml.errors import InputError
 
 LABELS = {"signal": 1, "background": 0, "data": -1}
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Some events of one file, and where they came from."""
-
-    raw: ak.Array
-    file: str
-    start: int
-    identity: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +32,23 @@ class _Sample:
     recipe: Recipe
     cutflow: CutFlow
     generated: Generated
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Events of one chunk that passed the selection."""
+
+    columns: dict[str, np.ndarray]
+    counts: np.ndarray | None
+    particles: np.ndarray | None
+
+    def keep(self, good: Bool[np.ndarray, " events"]) -> "_Rows":
+        """Only the good events."""
+        columns = {name: values[good] for name, values in self.columns.items()}
+        if self.counts is None or self.particles is None:
+            return _Rows(columns, None, None)
+        rows = np.repeat(good, self.counts)
+        return _Rows(columns, self.counts[good], self.particles[rows])
 
 
 def make_columns(job: DataJob, files: Sequence[str], output: Path) -> None:
@@ -56,45 +67,82 @@ def make_columns(job: DataJob, files: Sequence[str], output: Path) -> None:
     steps = ["all events", *(name for name, _ in recipe.selection)]
     if job.data.invalid == "drop":
         steps.append("finite variables")
-    cutflow, generated = CutFlow(steps), Generated()
-    sample = _Sample(job, recipe, cutflow, generated)
+    sample = _Sample(job, recipe, CutFlow(steps), Generated())
     with (
         new_folder(output) as folder,
         ColumnWriter(folder, tuple(recipe.variables), recipe.particle_fields) as writer,
     ):
-        for chunk in _chunks(sample, files):
-            _append(sample, chunk, writer)
+        identity: tuple[str, ...] = ()
+        for chunk, identity in _chunks(sample, files):
+            try:
+                _append(sample, chunk, identity, writer)
+            except InputError as error:
+                raise InputError(f"{chunk.file}: {error}") from None
         if writer.events == 0:
-            raise InputError(f"samples.{job.name}: no event is left ({cutflow.text()})")
-        factor = normalisation(job.name, job.sample, job.luminosity, generated)
-        metadata = {
-            "sample": job.name,
-            "files": list(files),
-            "sum_of_weights": job.sample.sum_of_weights or generated.sum_of_weights,
-            "cross_section": job.sample.cross_section or generated.cross_section,
-            "cross_section_error": generated.cross_section_error,
-            "luminosity": job.luminosity,
-            "folds": job.folds,
-        }
+            raise InputError(f"samples.{job.name}: no event is left ({sample.cutflow.text()})")
+        factor = normalisation(job.name, job.sample, job.luminosity, sample.generated)
+        metadata = _metadata(sample, files, identity)
         writer.finish(metadata, factor)
-        flow = {"sample": job.name, "role": job.sample.role, "steps": cutflow.table(factor)}
-        write_json(folder / "cutflow.json", flow | metadata)
+        flow = {"role": job.sample.role, "steps": sample.cutflow.table(factor)}
+        write_json(folder / "cutflow.json", metadata | flow)
 
 
-def _chunks(sample: _Sample, files: Sequence[str]) -> Iterator[_Chunk]:
-    job, recipe = sample.job, sample.recipe
-    from_runs = job.sample.role != "data" and not job.sample.sum_of_weights
+def _metadata(sample: _Sample, files: Sequence[str], identity: tuple[str, ...]) -> dict[str, Any]:
+    job, generated = sample.job, sample.generated
+    return {
+        "sample": job.name,
+        "files": list(files),
+        "identity": list(identity),
+        "sum_of_weights": job.sample.sum_of_weights or generated.sum_of_weights,
+        "negative_weights": generated.negative,
+        "negative_fraction": generated.negative / max(generated.events_read, 1),
+        "cross_section": job.sample.cross_section or generated.cross_section,
+        "cross_section_error": generated.cross_section_error,
+        "luminosity": job.luminosity,
+        "folds": job.folds,
+    }
+
+
+def _chunks(sample: _Sample, files: Sequence[str]) -> Iterator[tuple[Chunk, tuple[str, ...]]]:
+    """Chunks of all files, and the branches that identify their events."""
+    recipe, first = sample.recipe, None
+    twice = sorted({path for path in files if files.count(path) > 1})
+    if twice:
+        raise InputError(f"samples.{sample.job.name}.files: {', '.join(twice)} given twice")
     for path in files:
         with open_file(path) as file:
-            if recipe.schema.runs and from_runs:
-                sample.generated.read(recipe.schema.runs, file, path)
-            tree = open_tree(file, path, job.sample.tree or str(recipe.schema.tree))
-            if tree.entries == 0:
-                raise InputError(f"{path}: tree {tree.name!r} is empty; leave the file out")
-            tree.require(recipe.raw_names, f"sample {job.name!r}")
+            read_generated(sample.job, recipe, file, path, sample.generated)
+            tree = open_tree(file, path, recipe.tree)
+            require_events(tree)
+            tree.require(recipe.wanted)
             identity = identity_branches(recipe, tree)
-            for start, raw in tree.chunks(recipe.raw_names | set(identity)):
-                yield _Chunk(raw, path, start, identity)
+            if first is not None and identity != first:
+                raise InputError(
+                    f"{path}: events are identified by {list(identity)}, but by {list(first)} in "
+                    f"{files[0]}; one event would fall into two folds; name branches that all "
+                    "files have in data.schema.identity"
+                )
+            first = identity
+            for chunk in tree.chunks(recipe.wanted.keys() | set(identity)):
+                yield chunk, identity
+
+
+def read_generated(
+    job: DataJob,
+    recipe: Recipe,
+    file: Any,  # noqa: ANN401
+    path: str,
+    generated: Generated,
+) -> None:
+    """Add what a file says about the generated events, where the schema names such a tree."""
+    if recipe.schema.runs and job.sample.role != "data" and not job.sample.sum_of_weights:
+        generated.read(recipe.schema.runs, file, path)
+
+
+def require_events(tree: Tree) -> None:
+    """Raise InputError if a tree has no events."""
+    if tree.entries == 0:
+        raise InputError(f"{tree.file}: tree {tree.name!r} is empty; leave the file out")
 
 
 def identity_branches(recipe: Recipe, tree: Tree) -> tuple[str, ...]:
@@ -104,7 +152,7 @@ def identity_branches(recipe: Recipe, tree: Tree) -> tuple[str, ...]:
         InputError: if none is complete.
     """
     for names in recipe.schema.identity:
-        if tree.branches.issuperset(names):
+        if all(name in tree.branches for name in names):
             return names
     alternatives = " or ".join(str(list(names)) for names in recipe.schema.identity)
     raise InputError(
@@ -113,91 +161,128 @@ def identity_branches(recipe: Recipe, tree: Tree) -> tuple[str, ...]:
     )
 
 
-def _append(sample: _Sample, chunk: _Chunk, writer: ColumnWriter) -> None:
+def _append(sample: _Sample, chunk: Chunk, identity: tuple[str, ...], writer: ColumnWriter) -> None:
     """Select the events of a chunk and append what is left."""
     job, recipe, cutflow = sample.job, sample.recipe, sample.cutflow
-    events, number = Events(recipe, chunk.raw), len(chunk.raw)
-    generator = per_event(recipe.weight(events), number, recipe.weight.text)
-    scale = per_event(recipe.scale(events), number, recipe.scale.text)
-    weight = _finite_weights(generator * scale, chunk)
-    if recipe.schema.runs is None:
-        sample.generated.sum_of_weights += float(np.sum(generator, dtype=float))
+    events = Events(recipe, chunk)
+    weight = _weights(sample, events)
+    kept = np.ones(chunk.events, bool)
     cutflow.add(0, weight)
-    kept = np.ones(number, bool)
     for step, (_, expression) in enumerate(recipe.selection, start=1):
-        kept &= passes(expression, events, number)
+        kept &= passes(expression, events)
         cutflow.add(step, weight[kept])
-    raw = chunk.raw if kept.all() else chunk.raw[kept]
-    if len(raw) == 0:
+    if not kept.any():
         return
-    entries = chunk.start + np.flatnonzero(kept)
-    columns = _variables(recipe, raw)
-    finite = _finite_rows(job, columns, entries, chunk)
+    rows = _selected(events, kept)
+    rows.columns["weight"] = weight[kept]
+    rows.columns.update(_identity(sample.job, events, identity, kept))
+    finite = _finite(job, recipe, rows, chunk.start + np.flatnonzero(kept))
     if job.data.invalid == "drop":
-        cutflow.add(len(cutflow.steps) - 1, weight[kept][finite])
-    columns |= _identity(job, recipe, raw, chunk)
-    columns["weight"] = weight[kept]
-    raw = raw if finite.all() else raw[finite]
-    columns = {name: values[finite] for name, values in columns.items()}
+        cutflow.add(len(cutflow.steps) - 1, rows.columns["weight"][finite])
+    if not finite.all():
+        rows = rows.keep(finite)
+    writer.append(rows.columns, rows.counts, rows.particles)
+
+
+def _weights(sample: _Sample, events: Events) -> Float64[np.ndarray, " events"]:
+    """Generator weight times scale.
+
+    Raises:
+        InputError: if any is NaN, infinite or missing, whatever the policy for variables.
+    """
+    recipe, generated = sample.recipe, sample.generated
+    chunk = events.chunk
+    generator, scale = (
+        per_event(expression(events), chunk.events, str(expression))
+        for expression in (recipe.weight, recipe.scale)
+    )
+    weight = generator * scale
+    broken = np.flatnonzero(~np.isfinite(weight))
+    if broken.size:
+        where = f"samples.{sample.job.name}"
+        raise InputError(
+            f"{broken.size} event weights are NaN, infinite or missing, the first at entry "
+            f"{chunk.start + broken[0]}; mend {where}.weight or {where}.scale"
+        )
+    if recipe.schema.runs is None:
+        generated.sum_of_weights += float(generator.sum())
+    generated.count(weight)
+    return weight
+
+
+def _selected(events: Events, kept: Bool[np.ndarray, " events"]) -> _Rows:
+    """Variables and particles of the events that are kept."""
+    recipe = events.recipe
+    with np.errstate(over="ignore"):  # what is infinite in single precision is found later
+        columns = {
+            name: per_event(events[name], len(kept), str(expression))[kept].astype(np.float32)
+            for name, expression in recipe.variables.items()
+        }
     if recipe.particle_fields and recipe.schema.particles:
-        writer.append(columns, *particle_columns(recipe.schema.particles, raw))
+        return _Rows(columns, *particle_columns(recipe.schema.particles, events.chunk.arrays, kept))
+    return _Rows(columns, None, None)
+
+
+def _identity(
+    job: DataJob,
+    events: Events,
+    identity: tuple[str, ...],
+    kept: Bool[np.ndarray, " events"],
+) -> dict[str, np.ndarray]:
+    """Event id, fold and label of the events that are kept."""
+    chunk, expression = events.chunk, events.recipe.label
+    ids = event_ids([_one_number(name, chunk.arrays[name])[kept] for name in identity])
+    if expression is None:
+        label = np.full(len(ids), LABELS[str(job.sample.role)])
     else:
-        writer.append(columns)
-
-
-def _variables(recipe: Recipe, raw: ak.Array) -> dict[str, np.ndarray]:
-    events = Events(recipe, raw)
-    return {
-        name: per_event(events[name], len(raw), f"{name}: {expression.text}").astype(np.float32)
-        for name, expression in recipe.variables.items()
-    }
-
-
-def _identity(job: DataJob, recipe: Recipe, raw: ak.Array, chunk: _Chunk) -> dict[str, np.ndarray]:
-    """Event id, fold and label of the events that are left."""
-    ids = event_ids([ak.to_numpy(raw[name]) for name in chunk.identity])
-    if recipe.label is None:
-        label = np.full(len(raw), LABELS[str(job.sample.role)])
-    else:
-        label = passes(recipe.label, Events(recipe, raw), len(raw)).astype(int)
+        value = per_event(expression(events), chunk.events, str(expression))[kept]
+        missing = np.flatnonzero(np.isnan(value))
+        if missing.size:
+            entry = chunk.start + np.flatnonzero(kept)[missing[0]]
+            raise InputError(
+                f"{expression}: no value in {missing.size} events, the first at entry {entry}; "
+                "select them away, or mend the expression"
+            )
+        label = (value != 0).astype(int)
     return {"event_id": ids, "fold": assign_folds(ids, job.folds), "label": label}
 
 
-def _finite_weights(weight: np.ndarray, chunk: _Chunk) -> np.ndarray:
-    """Weights as float64.
-
-    Raises:
-        InputError: if any is NaN or infinite, whatever the policy for variables.
-    """
-    broken = np.flatnonzero(~np.isfinite(weight))
+def _one_number(name: str, values: ak.Array) -> np.ndarray:
+    """A branch of the identity; Delphes stores one number as a list of one."""
+    if values.ndim == 2 and ak.all(ak.num(values, axis=1) == 1):
+        values = ak.flatten(values, axis=1)
+    if values.ndim > 1 or leaf_dtype(values) is None:
+        raise InputError(f"data.schema.identity: branch {name!r} is not one number per event")
+    numbers = ak.to_numpy(values)
+    broken = np.flatnonzero(~np.isfinite(numbers))
     if broken.size:
         raise InputError(
-            f"{chunk.file}: {broken.size} event weights are NaN or infinite, the first at entry "
-            f"{chunk.start + broken[0]}; mend samples.*.weight or samples.*.scale"
+            f"data.schema.identity: branch {name!r} is NaN or infinite in {broken.size} events"
         )
-    return weight.astype(np.float64)
+    return numbers
 
 
-def _finite_rows(
-    job: DataJob, columns: dict[str, np.ndarray], entries: np.ndarray, chunk: _Chunk
-) -> np.ndarray:
-    """Which events have finite variables only.
+def _finite(
+    job: DataJob, recipe: Recipe, rows: _Rows, entries: np.ndarray
+) -> Bool[np.ndarray, " events"]:
+    """Which events have finite variables and particles only.
 
     Raises:
-        InputError: naming each variable with its number of broken values and the first entry,
+        InputError: naming each variable with its number of broken events and the first entry,
             unless the policy is to drop such events.
     """
-    finite = {name: np.isfinite(values) for name, values in columns.items()}
-    good = np.logical_and.reduce(list(finite.values()))
-    if job.data.invalid == "fail" and not good.all():
+    broken = {name: ~np.isfinite(rows.columns[name]) for name in recipe.variables}
+    if rows.counts is not None and rows.particles is not None:
+        broken |= broken_particles(rows.counts, rows.particles, recipe.particle_fields)
+    bad = np.logical_or.reduce(list(broken.values()))
+    if job.data.invalid == "fail" and bad.any():
         found = "; ".join(
-            f"{name!r} ({np.count_nonzero(~ok)} times, first at entry {entries[np.argmin(ok)]})"
-            for name, ok in finite.items()
-            if not ok.all()
+            f"{name!r} ({np.count_nonzero(b)} events, first at entry {entries[np.argmax(b)]})"
+            for name, b in broken.items()
+            if b.any()
         )
         raise InputError(
-            f"{chunk.file}: NaN, infinite or missing values in {found}, among entries "
-            f"{entries[0]} to {entries[-1]}; select them away, mend the expression, or set "
-            "data.invalid: drop"
+            f"NaN, infinite or missing values in {found}, among entries {entries[0]} to "
+            f"{entries[-1]}; select them away, mend the expression, or set data.invalid: drop"
         )
-    return good
+    return ~bad

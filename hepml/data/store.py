@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -166,7 +166,7 @@ class ColumnWriter:
             self._values.close()
             self._offsets.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ColumnWriter":
         return self
 
     def __exit__(

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from hepml.config import Runs, Sample
+import numpy as np
+from jaxtyping import Float64
+
+from hepml.config import Runs, Sample, Schema
 from hepml.data.ntuples import open_tree
 from hepml.errors import InputError
 
@@ -18,16 +21,22 @@ class Generated:
     cross_section_sum: float = 0.0  # of cross-section x sum of weights: averages over files
     variance_sum: float = 0.0
     has_cross_section: bool = False
+    events_read: int = 0
+    negative: int = 0
 
     @property
     def cross_section(self) -> float | None:
         """Cross-section [pb], the average over the files weighted by their generated events."""
-        return self.cross_section_sum / self.sum_of_weights if self.has_cross_section else None
+        if not self.has_cross_section or not self.sum_of_weights:
+            return None
+        return self.cross_section_sum / self.sum_of_weights
 
     @property
     def cross_section_error(self) -> float | None:
         """Its error [pb], the files being independent estimates."""
-        return self.variance_sum**0.5 / self.sum_of_weights if self.has_cross_section else None
+        if not self.has_cross_section or not self.sum_of_weights:
+            return None
+        return self.variance_sum**0.5 / abs(self.sum_of_weights)
 
     def read(self, runs: Runs, file: Any, path: str) -> None:  # noqa: ANN401
         """Add what the ``runs`` tree of one open file says."""
@@ -41,6 +50,38 @@ class Generated:
         self.cross_section_sum += tree.total(runs.cross_section) / rows * weights
         if runs.cross_section_error is not None:
             self.variance_sum += (tree.total(runs.cross_section_error) / rows * weights) ** 2
+
+    def count(self, weights: Float64[np.ndarray, " events"]) -> None:
+        """Count events that were read, and those of negative weight; signs are kept."""
+        self.events_read += len(weights)
+        self.negative += int(np.count_nonzero(weights < 0))
+
+
+def check_normalisation(name: str, sample: Sample, schema: Schema) -> list[str]:
+    """What the settings lack to turn generator weights into expected events.
+
+    Args:
+        name: of the sample.
+        sample: its settings.
+        schema: resolved.
+
+    Returns:
+        One message per problem; none if all is well.
+    """
+    if sample.role == "data":
+        return []
+    problems = []
+    known = sample.cross_section or sample.expected_events
+    if not known and not (schema.runs and schema.runs.cross_section):
+        problems.append(_no_cross_section(name))
+    replaced = sample.weight is not None and schema.weight not in (None, sample.weight)
+    if schema.runs and replaced and sample.sum_of_weights is None:
+        problems.append(
+            f"samples.{name}.weight: replaces {schema.weight!r}, of which tree "
+            f"{schema.runs.tree!r} holds the sum; give sum_of_weights too, or put corrections into "
+            "scale"
+        )
+    return problems
 
 
 def normalisation(name: str, sample: Sample, luminosity: float, generated: Generated) -> float:
@@ -61,17 +102,21 @@ def normalisation(name: str, sample: Sample, luminosity: float, generated: Gener
     if sample.role == "data":
         return 1.0
     total = sample.sum_of_weights or generated.sum_of_weights
-    if total <= 0:
+    if not total > 0:
         raise InputError(
             f"samples.{name}: the generator weights of all events sum up to {total:g}, so they "
-            "cannot be normalised; check samples.*.weight or give sum_of_weights"
+            f"cannot be normalised; check samples.{name}.weight or give sum_of_weights"
         )
     if sample.expected_events is not None:
         return sample.expected_events / total
     cross_section = sample.cross_section or generated.cross_section
-    if cross_section is None:
-        raise InputError(
-            f"samples.{name}: no cross-section; give cross_section [pb] or expected_events, or "
-            "name the branch that holds it in data.schema.runs.cross_section"
-        )
+    if cross_section is None or not cross_section > 0:
+        raise InputError(_no_cross_section(name))
     return luminosity * cross_section * PICOBARN_PER_INVERSE_FEMTOBARN / total
+
+
+def _no_cross_section(name: str) -> str:
+    return (
+        f"samples.{name}: no cross-section; give cross_section [pb] or expected_events, or name "
+        "the branch that holds it in data.schema.runs.cross_section"
+    )
