@@ -10,7 +10,6 @@ MODELS = list(ANALYSIS.models)
 METHODS = ["cuts", *MODELS]
 VARIABLES = list(ANALYSIS.data.variables)
 FOLDS = range(ANALYSIS.folds)
-CAPTION = configfile.caption(ANALYSIS)
 
 
 wildcard_constraints:
@@ -36,6 +35,17 @@ def ntuples(wildcards):
 def ntuple_urls(wildcards):
     """Files of a sample that are read over the network, which Snakemake does not watch."""
     return configfile.remote_files(ANALYSIS, wildcards.sample)
+
+
+# settings come from functions: in a plain string Snakemake would take LaTeX's {21} for a wildcard
+
+
+def all_settings(wildcards):
+    return ANALYSIS.model_dump_json(by_alias=True)
+
+
+def caption(wildcards):
+    return configfile.caption(ANALYSIS)
 
 
 def simulation_settings(wildcards):

@@ -44,7 +44,7 @@ rule compare:
         code=code_digest("hepml.inference.stage"),
     shell:
         "hepml compare {input.results} {params.models} --luminosity {params.luminosity}"
-        " --output {RESULTS} 2> {log}"
+        " --output $(dirname {output.json}) 2> {log}"
 
 
 rule provenance:
@@ -55,7 +55,7 @@ rule provenance:
     log:
         f"{RESULTS}/logs/provenance.log",
     params:
-        settings=ANALYSIS.model_dump_json(by_alias=True),
+        settings=all_settings,
         code=code_digest("hepml.provenance"),
     shell:
         "hepml provenance {input} --settings {params.settings:q} --output {output} 2> {log}"

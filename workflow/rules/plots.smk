@@ -1,4 +1,3 @@
-FIGURE = [".png", ".pdf", ".json"]
 PLOTS = f"{RESULTS}/plots"
 
 
@@ -6,123 +5,125 @@ rule plot_variable:
     input:
         expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
     output:
-        report(
+        png=report(
             f"{PLOTS}/variable_{{variable}}.png",
             category="Variables",
             caption="../report/variable.rst",
             labels={"variable": "{variable}"},
         ),
-        multiext(f"{PLOTS}/variable_{{variable}}", ".pdf", ".json"),
+        others=multiext(f"{PLOTS}/variable_{{variable}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/variable_{{variable}}.log",
     params:
-        caption=CAPTION,
+        caption=caption,
         label=variable_label,
         code=code_digest("hepml.plots.stage"),
     shell:
         "hepml plot variable {input} --variable {wildcards.variable} --label {params.label:q}"
-        " --caption {params.caption:q} --output {output[0]} 2> {log}"
+        " --caption {params.caption:q} --output {output.png} 2> {log}"
 
 
 rule plot_cutflow:
     input:
         expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
     output:
-        report(f"{PLOTS}/cutflow.png", category="Data", caption="../report/cutflow.rst"),
-        multiext(f"{PLOTS}/cutflow", ".pdf", ".json"),
+        png=report(
+            f"{PLOTS}/cutflow.png", category="Data", caption="../report/cutflow.rst"
+        ),
+        others=multiext(f"{PLOTS}/cutflow", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/cutflow.log",
     params:
-        caption=CAPTION,
+        caption=caption,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot cutflow {input} --caption {params.caption:q} --output {output[0]} 2> {log}"
+        "hepml plot cutflow {input} --caption {params.caption:q} --output {output.png} 2> {log}"
 
 
 rule plot_training:
     input:
         expand(f"{RESULTS}/training/{{{{model}}}}/fold{{fold}}", fold=FOLDS),
     output:
-        report(
+        png=report(
             f"{PLOTS}/training_{{model}}.png",
             category="Networks",
             caption="../report/training.rst",
             labels={"model": "{model}", "figure": "training"},
         ),
-        multiext(f"{PLOTS}/training_{{model}}", ".pdf", ".json"),
+        others=multiext(f"{PLOTS}/training_{{model}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/training_{{model}}.log",
     params:
-        caption=CAPTION,
+        caption=caption,
         title=method_title,
         code=code_digest("hepml.plots.stage"),
     shell:
         "hepml plot training {input} --title {params.title:q} --caption {params.caption:q}"
-        " --output {output[0]} 2> {log}"
+        " --output {output.png} 2> {log}"
 
 
 rule plot_llr:
     input:
         expand(f"{RESULTS}/scores/{{{{model}}}}/{{sample}}.parquet", sample=SAMPLES),
     output:
-        report(
+        png=report(
             f"{PLOTS}/llr_{{model}}.png",
             category="Networks",
             caption="../report/llr.rst",
             labels={"model": "{model}", "figure": "log-likelihood ratio"},
         ),
-        multiext(f"{PLOTS}/llr_{{model}}", ".pdf", ".json"),
+        others=multiext(f"{PLOTS}/llr_{{model}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/llr_{{model}}.log",
     params:
-        caption=CAPTION,
+        caption=caption,
         title=method_title,
         code=code_digest("hepml.plots.stage"),
     shell:
         "hepml plot llr {input} --title {params.title:q} --caption {params.caption:q}"
-        " --output {output[0]} 2> {log}"
+        " --output {output.png} 2> {log}"
 
 
 rule plot_histogram:
     input:
         f"{RESULTS}/inference/{{method}}.json",
     output:
-        report(
+        png=report(
             f"{PLOTS}/histogram_{{method}}.png",
             category="Inference",
             caption="../report/histogram.rst",
             labels={"figure": "fitted bins, {method}"},
         ),
-        multiext(f"{PLOTS}/histogram_{{method}}", ".pdf", ".json"),
+        others=multiext(f"{PLOTS}/histogram_{{method}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/histogram_{{method}}.log",
     params:
-        caption=CAPTION,
+        caption=caption,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot histogram {input} --caption {params.caption:q} --output {output[0]} 2> {log}"
+        "hepml plot histogram {input} --caption {params.caption:q} --output {output.png} 2> {log}"
 
 
 rule plot_methods:
     input:
         expand(f"{RESULTS}/inference/{{method}}.json", method=METHODS),
     output:
-        report(
+        png=report(
             f"{PLOTS}/{{figure}}.png",
             category="Comparison",
             caption="../report/{figure}.rst",
             labels={"figure": "{figure}"},
         ),
-        multiext(f"{PLOTS}/{{figure}}", ".pdf", ".json"),
+        others=multiext(f"{PLOTS}/{{figure}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/{{figure}}.log",
     wildcard_constraints:
         figure="roc|significance",
     params:
-        caption=CAPTION,
+        caption=caption,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot {wildcards.figure} {input} --caption {params.caption:q} --output {output[0]}"
+        "hepml plot {wildcards.figure} {input} --caption {params.caption:q} --output {output.png}"
         " 2> {log}"
 
 
@@ -130,19 +131,19 @@ rule plot_summary:
     input:
         f"{RESULTS}/comparison.json",
     output:
-        report(
+        png=report(
             f"{PLOTS}/summary.png",
             category="Comparison",
             caption="../report/summary.rst",
         ),
-        multiext(f"{PLOTS}/summary", ".pdf", ".json"),
+        others=multiext(f"{PLOTS}/summary", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/summary.log",
     params:
-        caption=CAPTION,
+        caption=caption,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot summary {input} --caption {params.caption:q} --output {output[0]} 2> {log}"
+        "hepml plot summary {input} --caption {params.caption:q} --output {output.png} 2> {log}"
 
 
 rule report:
@@ -151,7 +152,9 @@ rule report:
         provenance=f"{RESULTS}/provenance.json",
         results=expand(f"{RESULTS}/inference/{{method}}.json", method=METHODS),
         data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
-        training=expand(f"{RESULTS}/training/{{model}}/fold{{fold}}", model=MODELS, fold=FOLDS),
+        training=expand(
+            f"{RESULTS}/training/{{model}}/fold{{fold}}", model=MODELS, fold=FOLDS
+        ),
         figures=expand(
             f"{PLOTS}/{{figure}}.png",
             figure=[
@@ -170,7 +173,7 @@ rule report:
     log:
         f"{RESULTS}/logs/plots/report.log",
     params:
-        settings=ANALYSIS.model_dump_json(by_alias=True),
+        settings=all_settings,
         sources=report_options,
         code=code_digest("hepml.plots.stage"),
     shell:

@@ -1,0 +1,21 @@
+# The short names of long commands. All need the environment of the README's second command.
+.PHONY: check format test schema
+
+check:  ## lint, format, types, imports and the form of the workflow
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	snakefmt --check Snakefile workflow
+	snakemake --lint --configfile config/quick.yaml
+
+format:  ## mend what tools can mend
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+test:  ## everything but whole workflow runs
+	pytest -m "not slow"
+
+schema:  ## JSON schema of the config, for editors
+	hepml schema workflow/schemas/config.schema.json

@@ -1,0 +1,64 @@
+"""Whole workflow runs, in a copy of the workflow so that nothing is left in the repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+class Workflow:
+    """A copy of the workflow in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("hepml", "workflow", "config", "profiles"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
+        shutil.copy(REPOSITORY / "Snakefile", folder)
+
+    def run(self, *arguments, check=True):
+        """Run snakemake; gives what it printed."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
+        # the copy of the package comes before the installed one
+        paths = [str(self.folder), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        answer = subprocess.run(
+            command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False
+        )
+        printed = answer.stdout + answer.stderr
+        if check:
+            assert answer.returncode == 0, printed[-6000:]
+        return printed
+
+    def rerun(self, *arguments):
+        """Numbers of jobs per rule that a dry run would do."""
+        printed = self.run("-n", "--quiet", "rules", *arguments)
+        jobs = {}
+        for line in printed.splitlines():
+            parts = line.split()
+            if len(parts) == 2 and parts[1].isdigit() and parts[0] != "total":
+                jobs[parts[0]] = int(parts[1])
+        return jobs
+
+    def config(self, name, **changes):
+        """Write a config that differs from a shipped one; gives its path."""
+        content = yaml.safe_load((self.folder / f"config/{name}.yaml").read_text())
+        for key, value in changes.items():
+            content[key] = content[key] | value if isinstance(value, dict) else value
+        path = self.folder / f"{content['analysis']}.yaml"
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return path
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory):
+    return Workflow(tmp_path_factory.mktemp("workflow"))

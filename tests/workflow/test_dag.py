@@ -1,0 +1,63 @@
+"""The shape of the DAG, without running it."""
+
+import pytest
+
+
+@pytest.mark.parametrize("config", ["config", "quick", "oracle"])
+def test_every_shipped_config_plans_completely(workflow, config):
+    jobs = workflow.rerun("--configfile", f"config/{config}.yaml")
+    assert jobs["report"] == jobs["compare"] == jobs["provenance"] == 1
+    assert jobs["infer"] == 2
+    assert jobs["train"] == (3 if config == "quick" else 5)
+
+
+def test_without_a_config_the_reference_analysis_is_planned(workflow):
+    given = workflow.rerun("--configfile", "config/config.yaml")
+    assert workflow.rerun() == given
+    # and settings on the command line change it instead of replacing it
+    assert workflow.rerun("--config", "folds=3")["train"] == 3
+
+
+def test_both_entries_plan_the_same(workflow):
+    config = ("--configfile", "config/quick.yaml")
+    inner = workflow.rerun("--snakefile", "workflow/Snakefile", *config)
+    outer = workflow.rerun(*config)
+    assert outer.pop("default") == 1
+    assert inner == outer
+
+
+def test_lint_finds_nothing(workflow):
+    assert "Lints for" not in workflow.run("--lint", "--configfile", "config/quick.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"luminosty": 3}, "luminosty: unknown key"),
+        ({"inference": {"bins": "ten"}}, "inference.bins: Input should be a valid integer"),
+        ({"samples": "config/nowhere.tsv"}, "config/nowhere.tsv: no such sample table"),
+    ],
+)
+def test_a_wrong_config_stops_before_anything_runs(workflow, changes, message):
+    config = workflow.config("quick", analysis="wrong", **changes)
+    printed = workflow.run("-n", "--configfile", config, check=False)
+    assert message in printed
+    assert not (workflow.folder / "results/wrong").exists()
+
+
+def test_duplicate_keys_stop_before_anything_runs(workflow):
+    text = (workflow.folder / "config/quick.yaml").read_text() + "\nluminosity: 2\n"
+    (workflow.folder / "twice.yaml").write_text(text)
+    printed = workflow.run("-n", "--configfile", "twice.yaml", check=False)
+    assert "key 'luminosity' stands twice" in printed
+
+
+def test_a_pattern_that_matches_nothing_is_named(workflow):
+    samples = {
+        "s": {"role": "signal", "files": ["ntuples/*.root"], "cross_section": 1},
+        "b": {"role": "background", "files": ["ntuples/*.root"], "cross_section": 1},
+    }
+    config = workflow.config("quick", analysis="nofiles", samples=None)
+    config.write_text(config.read_text().replace("samples: null", f"samples: {samples}"))
+    printed = workflow.run("-n", "--configfile", config, check=False)
+    assert "samples.s.files: no file matches 'ntuples/*.root'" in printed
