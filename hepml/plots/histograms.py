@@ -93,9 +93,8 @@ def common_edges(
 ) -> Float[np.ndarray, " edges"]:
     """Bin edges that show all samples but their outermost events.
 
-    The number of bins follows Rice's rule, 2 n^(1/3) with the smallest n, within 10 and 40.
-
-    Whole numbers that span fewer than 60 values get one bin each, centred on the number.
+    The number of bins follows Rice's rule, 2 n^(1/3) with the smallest n, within 10 and 40. If
+    all values are whole numbers, each bin holds equally many of them.
 
     Args:
         samples: the same quantity of several classes; none is empty.
@@ -103,10 +102,11 @@ def common_edges(
     """
     low = min(float(np.quantile(sample, outside)) for sample in samples)
     high = max(float(np.quantile(sample, 1 - outside)) for sample in samples)
-    whole = all(bool((sample == np.rint(sample)).all()) for sample in samples)
-    if whole and high - low < 60:
-        return np.arange(np.floor(low) - 0.5, np.ceil(high) + 1)
     bins = int(np.clip(2 * np.cbrt(min(len(sample) for sample in samples)), 10, 40))
+    if all(bool((sample == np.rint(sample)).all()) for sample in samples):
+        low, high = np.floor(low), np.ceil(high)
+        width = np.ceil((high - low + 1) / bins)
+        return low - 0.5 + width * np.arange(np.ceil((high - low + 1) / width) + 1)
     if high <= low:
         return np.linspace(low - 0.5, low + 0.5, bins + 1)
     return np.linspace(low, high, bins + 1)

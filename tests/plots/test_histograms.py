@@ -76,6 +76,12 @@ def test_whole_numbers_get_a_bin_each_centred_on_the_number():
     np.testing.assert_allclose(edges, [0.5, 1.5, 2.5, 3.5, 4.5, 5.5])
 
 
+def test_many_whole_numbers_share_bins_evenly():
+    numbers = np.arange(100.0)  # ten bins at least: ⌈100 / 10⌉ numbers each
+    edges = common_edges((numbers, numbers[:50]), 0.0)
+    np.testing.assert_allclose(edges, np.arange(11) * 10 - 0.5)
+
+
 def test_a_constant_variable_still_gets_bins():
     edges = common_edges((np.full(5, 0.3), np.full(7, 0.3)), 0.002)
     np.testing.assert_allclose(edges, np.linspace(-0.2, 0.8, 11))
