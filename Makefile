@@ -17,5 +17,5 @@ format:  ## mend what tools can mend
 test:  ## everything but whole workflow runs
 	pytest -m "not slow"
 
-schema:  ## JSON schema of the config, for editors
-	hepml schema workflow/schemas/config.schema.json
+schema:  ## what documents the config: JSON schema for editors, and the page of all keys
+	hepml schema --json workflow/schemas/config.schema.json --page docs/configuration.md
