@@ -200,6 +200,17 @@ def check(config: Path) -> None:
     click.echo(f"{config}: {len(jobs)} samples, all is well")
 
 
+@hepml.command()
+@click.option("--json", "schema", required=True, type=File, help="JSON schema to write")
+@click.option("--page", required=True, type=File, help="Markdown page to write")
+def schema(schema: Path, page: Path) -> None:
+    """Write the documentation of the config: JSON schema and a page of all keys."""
+    from hepml import reference
+
+    schema.write_text(reference.schema(), encoding="utf-8")
+    page.write_text(reference.page(), encoding="utf-8")
+
+
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
