@@ -64,7 +64,7 @@ def analysis(content: dict[str, Any], source: str) -> Analysis:
     """
     if isinstance(content.get("samples"), str):
         content = content | {"samples": read_samples(Path(content["samples"]))}
-    return parse(Analysis, _json(content, source), source)
+    return parse(Analysis, _json(content), source)
 
 
 def data_jobs(path: Path) -> tuple[list[DataJob], list[str]]:
@@ -94,15 +94,12 @@ def data_jobs(path: Path) -> tuple[list[DataJob], list[str]]:
         for name, sample in samples.items() if isinstance(samples, dict) else ():
             with suppress(InputError):
                 job = common | {"name": name, "sample": sample}
-                jobs.append(parse(DataJob, _json(job, source), source))
+                jobs.append(parse(DataJob, _json(job), source))
     return jobs, problems
 
 
-def _json(content: object, source: str) -> str:
-    try:
-        return json.dumps(content, default=str)  # dates become text
-    except ValueError:
-        raise InputError(f"{source}: a YAML alias stands inside its own anchor") from None
+def _json(content: object) -> str:
+    return json.dumps(content, default=str)  # dates become text
 
 
 def parse(model: type[AnySettings], text: str, source: str) -> AnySettings:

@@ -24,15 +24,13 @@ def _checked_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[str,
         if key_node.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
             shown = key_node.value if isinstance(key_node, yaml.ScalarNode) else "a list or mapping"
             loader.problems.append(f"{where}: line {line}: the key {shown} is not text; quote it")
-            continue
+            return {}
         key = str(key_node.value)
         if key in seen and key != "<<":
             loader.problems.append(
                 f"{where}: key {key!r} stands twice, in lines {seen[key]} and {line}; keep one"
             )
         seen[key] = line
-    if loader.problems:
-        return {}
     loader.flatten_mapping(node)
     return dict(loader.construct_pairs(node, deep=True))
 

@@ -7,9 +7,9 @@ selection. Jets of one event share its fold.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Int8, UInt64
+from jaxtyping import Float, Int8, Integer, UInt64
 
-Identity = Int[np.ndarray, " events"] | Float[np.ndarray, " events"]
+Identity = Integer[np.ndarray, " events"] | Float[np.ndarray, " events"]
 
 
 def event_ids(branches: Sequence[Identity]) -> UInt64[np.ndarray, " events"]:

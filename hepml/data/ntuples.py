@@ -15,7 +15,7 @@ import uproot
 
 from hepml.errors import InputError, nearest
 
-CHUNK = "48 MB"  # of uncompressed branches at a time: what memory holds, whatever a file's size
+CHUNK = 48_000_000  # bytes of uncompressed branches held at a time, whatever a file's size
 _TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 
 
@@ -86,14 +86,20 @@ class Tree:
 
     def _steps(self, wanted: Callable[[str], bool], entries: int) -> Iterator[tuple[int, int, Any]]:
         """First entry, number of entries and arrays of each chunk."""
-        step = max(1, int(self._tree.num_entries_for(CHUNK, filter_name=wanted)))
         if isinstance(self._tree, uproot.behaviors.RNTuple.HasFields):
+            step = max(1, int(self._tree.num_entries_for(f"{CHUNK} B", filter_name=wanted)))
             for start, stop in pairwise(self._edges(step, entries)):
                 record = self._tree.arrays(
                     filter_name=wanted, entry_start=start, entry_stop=stop, library="ak"
                 )
                 yield start, stop - start, record
             return
+        # of the tree's own header: uproot's num_entries_for reads a header of every basket
+        size = sum(
+            int(branch.uncompressed_bytes)
+            for branch in self._tree.itervalues(filter_name=wanted, recursive=True)
+        )
+        step = max(1, int(CHUNK * self.entries / max(size, 1)))
         chunks = self._tree.iterate(  # keeps the baskets that reach into the next chunk
             filter_name=wanted, entry_stop=entries, step_size=step, library="ak", how=dict
         )
@@ -124,29 +130,38 @@ def open_file(path: str) -> Iterator[Any]:
     Raises:
         InputError: if it is missing, is no ROOT file or is truncated.
     """
-    remote = "://" in path
-    started = time.monotonic()
-    if not remote and not Path(path).is_file():
-        raise InputError(
-            f"{path}: {'a folder, not a file' if Path(path).is_dir() else 'no such file'}"
-        )
+    if "://" in path:
+        with _open(path, {path: None}) as file:
+            yield file
+        return
+    if Path(path).is_dir():
+        raise InputError(f"{path}: a folder, not a file")
     try:
-        file = uproot.open({path: None}, array_cache=None)
+        stream = Path(path).open("rb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InputError(f"{path}: {reason}") from None
+    # opened here, so that it is closed whatever happens in the reader
+    with stream, _open(path, stream) as file:
+        _check_length(file, path)
+        yield file
+
+
+def _open(path: str, source: Any) -> Any:  # noqa: ANN401
+    started = time.monotonic()
+    try:
+        return uproot.open(source, array_cache=None)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except ImportError as error:
         raise InputError(f"{path}: {_missing_package(path, error)}") from None
     except Exception as error:  # damaged bytes can end in any exception of the reader
-        after = f", after {time.monotonic() - started:.0f} s" if remote else ""
+        remote = "://" in path
+        after = f", or not to be had over the network, after {time.monotonic() - started:.0f} s"
         raise InputError(
             f"{path}: not a readable ROOT file (damaged, truncated or of another kind"
-            f"{', or not to be had over the network' if remote else ''}{after}): "
-            f"{_first_line(error)}"
+            f"{after if remote else ''}): {_first_line(error)}"
         ) from None
-    with file:
-        if not remote:
-            _check_length(file, path)
-        yield file
 
 
 def _check_length(file: Any, path: str) -> None:  # noqa: ANN401

@@ -77,18 +77,21 @@ def open_columns(folder: Path) -> Columns:
         raise InputError(
             f"{folder}: no complete columns here (columns.json is missing); run `hepml data`"
         )
-    content = json.loads(description.read_text(encoding="utf-8"))
-    if content.get("format") != FORMAT:
-        raise InputError(
-            f"{folder}: format {content.get('format')}, expected {FORMAT}; run `hepml data`"
+    try:
+        content = json.loads(description.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise InputError(
+                f"{folder}: format {content['format']}, expected {FORMAT}; run `hepml data`"
+            )
+        return Columns(
+            folder=folder,
+            events=content["events"],
+            names=tuple(content["columns"]),
+            particle_fields=tuple(content["particle_fields"]),
+            metadata=content["metadata"],
         )
-    return Columns(
-        folder=folder,
-        events=content["events"],
-        names=tuple(content["columns"]),
-        particle_fields=tuple(content["particle_fields"]),
-        metadata=content["metadata"],
-    )
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise InputError(f"{description}: damaged; run `hepml data` again") from None
 
 
 class ColumnWriter:
@@ -211,7 +214,7 @@ class _GrowingArray:
 def _map(path: Path, length: int) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise InputError(f"{path}: cannot be read ({error}); run `hepml data` again") from None
     if len(array) != length:
         raise InputError(f"{path}: {len(array)} rows, expected {length}; run `hepml data` again")

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+_RUN = """
+import resource, sys
+from pathlib import Path
+from hepml.config import DataJob
+from hepml.configfile import parse
+from hepml.data import ntuples
+from hepml.data.stage import make_columns
+
+ntuples.CHUNK = 4_000_000
+job = parse(DataJob, sys.argv[1], "job")
+make_columns(job, [sys.argv[2]], Path(sys.argv[3]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+make_columns(job, [sys.argv[4]], Path(sys.argv[3]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_as_files_grow(tmp_path, make_job):
+    import awkward as ak
+    import uproot
+
+    random = np.random.default_rng(1)
+    paths = {}
+    for name, baskets in (("small", 8), ("large", 80)):
+        paths[name] = tmp_path / f"{name}.root"
+        with uproot.recreate(paths[name], compression=None) as file:
+            for basket in range(baskets):
+                flat = random.normal(size=(4, 100_000)).astype(np.float32)
+                columns = zip(("px", "py", "pz", "e"), flat, strict=True)
+                part = ak.zip({name: ak.unflatten(v, [50] * 2000) for name, v in columns})
+                event = np.arange(2000) + 2000 * basket
+                if basket == 0:
+                    file.mktree("tree", {"event": event.dtype, "part": part.type.content})
+                file["tree"].extend({"event": event, "part": part})
+    particles = {"px": "part_px", "py": "part_py", "pz": "part_pz", "energy": "part_e"}
+    schema = {"tree": "tree", "identity": [["event"]], "particles": particles}
+    job = make_job({"n": "count(part_px)"}, schema=schema)
+    arguments = [
+        job.model_dump_json(by_alias=True),
+        paths["small"],
+        tmp_path / "out",
+        paths["large"],
+    ]
+    answer = subprocess.run(
+        [sys.executable, "-c", _RUN, *map(str, arguments)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    larger = paths["large"].stat().st_size - paths["small"].stat().st_size  # 115 MB
+    assert int(answer.stdout) * 1024 < larger / 4

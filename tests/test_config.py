@@ -1,0 +1,142 @@
+import copy
+import json
+
+import pytest
+
+from hepml.config import Analysis, Data, Particles, Sample
+from hepml.configfile import analysis, parse
+from hepml.errors import InputError
+
+GOOD = {
+    "analysis": "mine",
+    "title": "Mine",
+    "luminosity": 1,
+    "seed": 1,
+    "samples": {
+        "s": {"role": "signal", "files": ["s.root"], "cross_section": 1},
+        "b": {"role": "background", "files": ["b.root"], "cross_section": 1},
+    },
+    "data": {"schema": "jetclass", "variables": {"pt": "jet_pt"}},
+    "cuts": [{"variable": "pt", "keep": "above"}],
+    "models": {"mlp": {"architecture": "mlp", "features": ["pt"]}},
+    "inference": {"background_uncertainty": 0.1},
+}
+
+
+@pytest.fixture(name="config")
+def _config():
+    return copy.deepcopy(GOOD)
+
+
+def refused(model, content):
+    with pytest.raises(InputError) as caught:
+        parse(model, json.dumps(content), "a.yaml")
+    return str(caught.value)
+
+
+def test_the_smallest_analysis_is_accepted(config):
+    assert analysis(config, "a.yaml").folds == 5
+
+
+@pytest.mark.parametrize(
+    "key", ["analysis", "title", "luminosity", "seed", "data", "cuts", "inference"]
+)
+def test_what_must_be_decided_has_no_default(config, key):
+    del config[key]
+    assert f"a.yaml: {key}: this key is required" in refused(Analysis, config)
+
+
+def test_all_mistakes_are_listed_at_once(config):
+    config["luminosity"] = "much"
+    config["samples"]["s"]["rolle"] = "signal"
+    config["models"]["mlp"]["hidden"] = 3
+    lines = refused(Analysis, config).splitlines()
+    assert [line.split(": ")[1] for line in lines] == [
+        "luminosity",
+        "samples.s.rolle",
+        "models.mlp.hidden",
+    ]
+    assert lines[1].endswith("unknown key; did you mean 'role'?")
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"tre": "x"}, "a.yaml: schema.tre: unknown key; did you mean 'tree'?"),
+        (3, "a.yaml: schema: Input should be a valid string (got 3)"),
+        (
+            {"branches": {"a": {"expression": "x", "unit": "eV"}}},
+            "a.yaml: schema.branches.a.unit: Input should be 'MeV', 'GeV' or 'TeV' (got 'eV')",
+        ),
+    ],
+)
+def test_messages_do_not_show_the_forms_that_were_tried(schema, message):
+    assert refused(Data, {"schema": schema, "variables": {"a": "a"}}) == message
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "a.b", "", "-rf", "a b", "..", "1a"])
+def test_names_cannot_leave_the_results_folder(config, name):
+    config["samples"][name] = config["samples"]["s"]
+    assert "a name is a letter, then letters, digits and _" in refused(Analysis, config)
+    config = copy.deepcopy(GOOD) | {"analysis": name}
+    assert "a.yaml: analysis: a name is a letter" in refused(Analysis, config)
+
+
+@pytest.mark.parametrize("name", ["weight", "event_id", "particles", "offsets", "llr"])
+def test_names_of_our_own_columns_are_taken(config, name):
+    config["data"]["variables"][name] = "jet_pt"
+    assert f"data.variables.{name}: every sample has a column" in refused(Analysis, config)
+
+
+def test_unknown_variables_are_named_with_the_nearest(config):
+    config["cuts"][0]["variable"] = "ptt"
+    assert "cuts[0].variable: no variable 'ptt' in data.variables (nearest: pt)" in refused(
+        Analysis, config
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ({"files": ["a"]}, "give either role or label"),
+        ({"files": ["a"], "role": "data", "label": "x"}, "give either role or label"),
+        ({"role": "signal"}, "give either files or process"),
+        ({"role": "signal", "process": "top"}, "process and events go together"),
+        (
+            {"role": "signal", "files": ["a"], "cross_section": 1, "expected_events": 1},
+            "give cross_section or expected_events, not both",
+        ),
+        ({"role": "signal", "files": ["a"], "cross_section": -1}, "greater than 0"),
+        ({"role": "signal", "files": ["a"], "sum_of_weights": 0}, "greater than 0"),
+        ({"role": "signal", "files": "a.root"}, "should be a list"),
+    ],
+)
+def test_samples_that_contradict_themselves(sample, message):
+    assert message in refused(Sample, sample)
+
+
+@pytest.mark.parametrize("keys", [{"px": "a"}, {"px": "a", "py": "b", "pz": "c", "pt": "d"}, {}])
+def test_particles_have_one_coordinate_system(keys):
+    assert "give either px, py, pz or pt, eta, phi" in refused(Particles, keys)
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("2", 2), (3, 3)])
+def test_numbers_that_yaml_reads_as_text(config, text, value):
+    config["luminosity"] = text
+    assert analysis(config, "a.yaml").luminosity == value
+
+
+def test_a_number_is_an_expression():
+    sample = parse(Sample, '{"role": "signal", "files": ["a"], "weight": 1, "scale": 0.5}', "a")
+    assert (sample.weight, sample.scale) == ("1", "0.5")
+
+
+def test_signal_and_background_are_needed(config):
+    config["samples"]["b"]["role"] = "signal"
+    assert "samples: none has the role background" in refused(Analysis, config)
+
+
+def test_settings_do_not_change(config):
+    settings = analysis(config, "a.yaml")
+    with pytest.raises(ValueError, match="frozen"):
+        settings.seed = 2

@@ -1,0 +1,79 @@
+import sys
+
+import pytest
+
+from hepml import provenance
+from hepml.provenance import code_digest, record
+
+BASE = {
+    "__init__.py": "",
+    "top.py": '"""Doc."""\nfrom fakepackage.middle import f\n\n\n'
+    'def g():\n    """Doc."""\n    return f()\n',
+    "middle.py": "def f():\n    from fakepackage import deep\n    return deep.X\n",
+    "deep.py": "X = 1\n",
+    "other.py": "Y = 1\n",
+}
+
+
+@pytest.fixture(name="digest")
+def _digest(tmp_path, monkeypatch):
+    """Digest of fakepackage.top with some of its files changed."""
+    monkeypatch.setattr(provenance, "PACKAGE", "fakepackage")
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("fakepackage", None)
+    folder = tmp_path / "fakepackage"
+    folder.mkdir()
+
+    def digest(**changes):
+        for name, text in (BASE | {f"{k}.py": v for k, v in changes.items()}).items():
+            (folder / name).write_text(text)
+        cached = (code_digest, provenance._direct_imports, provenance._source, provenance._meaning)
+        for function in cached:
+            function.cache_clear()
+        return code_digest("fakepackage.top")
+
+    yield digest
+    sys.modules.pop("fakepackage", None)
+    code_digest.cache_clear()
+
+
+def test_the_same_code_has_the_same_digest(digest):
+    assert digest() == digest()
+    assert len(digest()) == 16
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"deep": "# a comment\nX = 1\n"},
+        {"deep": '"""A docstring."""\n\n\nX = (1)\n'},
+        {"top": BASE["top.py"].replace("Doc.", "Other words.")},
+        {"other": "Y = 2\n"},
+    ],
+    ids=["comment", "layout", "docstring", "a module that is not imported"],
+)
+def test_what_cannot_change_a_result_does_not_count(digest, change):
+    assert digest(**change) == digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"deep": "X = 2\n"},
+        {"middle": BASE["middle.py"].replace("deep.X", "deep.X + 1")},
+        {"top": BASE["top.py"] + "\n\nZ = 1\n"},
+    ],
+    ids=["imported by an imported module, inside a function", "imported", "itself"],
+)
+def test_code_that_is_imported_counts(digest, change):
+    assert digest(**change) != digest()
+
+
+def test_the_record_names_the_inputs_by_checksum(tmp_path):
+    (tmp_path / "a.root").write_bytes(b"abc")
+    content = record([tmp_path / "a.root"], {"seed": 1})
+    (entry,) = content["inputs"]
+    assert entry["bytes"] == 3
+    assert entry["sha256"].startswith("ba7816bf")
+    assert content["settings"] == {"seed": 1}
+    assert content["software"]["packages"]["numpy"]
