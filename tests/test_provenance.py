@@ -1,3 +1,4 @@
+import importlib
 import sys
 
 import pytest
@@ -27,6 +28,7 @@ def _digest(tmp_path, monkeypatch):
     def digest(**changes):
         for name, text in (BASE | {f"{k}.py": v for k, v in changes.items()}).items():
             (folder / name).write_text(text)
+        importlib.invalidate_caches()
         cached = (code_digest, provenance._direct_imports, provenance._source, provenance._meaning)
         for function in cached:
             function.cache_clear()
