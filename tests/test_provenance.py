@@ -1,6 +1,3 @@
-import importlib
-import sys
-
 import pytest
 
 from hepml import provenance
@@ -19,24 +16,22 @@ BASE = {
 @pytest.fixture(name="digest")
 def _digest(tmp_path, monkeypatch):
     """Digest of fakepackage.top with some of its files changed."""
-    monkeypatch.setattr(provenance, "PACKAGE", "fakepackage")
-    monkeypatch.syspath_prepend(tmp_path)
-    sys.modules.pop("fakepackage", None)
     folder = tmp_path / "fakepackage"
     folder.mkdir()
+    monkeypatch.setattr(provenance, "PACKAGE", "fakepackage")
+    monkeypatch.setattr(provenance, "__file__", str(folder / "provenance.py"))
+    cached = (code_digest, provenance._direct_imports, provenance._source, provenance._meaning)
 
     def digest(**changes):
         for name, text in (BASE | {f"{k}.py": v for k, v in changes.items()}).items():
             (folder / name).write_text(text)
-        importlib.invalidate_caches()
-        cached = (code_digest, provenance._direct_imports, provenance._source, provenance._meaning)
         for function in cached:
             function.cache_clear()
         return code_digest("fakepackage.top")
 
     yield digest
-    sys.modules.pop("fakepackage", None)
-    code_digest.cache_clear()
+    for function in cached:
+        function.cache_clear()
 
 
 def test_the_same_code_has_the_same_digest(digest):
@@ -69,6 +64,12 @@ def test_what_cannot_change_a_result_does_not_count(digest, change):
 )
 def test_code_that_is_imported_counts(digest, change):
     assert digest(**change) != digest()
+
+
+def test_an_unknown_module_is_refused(digest):
+    digest()
+    with pytest.raises(ValueError, match=r"there is no module fakepackage\.nowhere"):
+        code_digest("fakepackage.nowhere")
 
 
 def test_the_record_names_the_inputs_by_checksum(tmp_path):
