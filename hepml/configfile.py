@@ -126,7 +126,7 @@ def _describe(problem: dict[str, Any], content: object, source: str) -> str:
     """One line on one problem; empty if it is about a form of the key that is not meant."""
     kind, got = problem["type"], problem.get("input")
     keys = _keys(problem["loc"], content)
-    where = f"{source}: {'.'.join(keys) or 'as a whole'}"
+    where = ": ".join(filter(None, (source, ".".join(keys))))
     if len(keys) < len(problem["loc"]) and (
         kind == "model_type" or (kind == "string_type" and isinstance(got, dict))
     ):

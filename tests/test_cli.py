@@ -21,7 +21,7 @@ def test_commands_stand_in_the_order_of_the_data():
     [
         (["check", "no.yaml"], "hepml: no.yaml: no such config file"),
         (["data", "a.root", "--settings", "{}", "--output", "o"], "hepml: --settings: name: this"),
-        (["data", "a.root", "--settings", "{", "--output", "o"], "hepml: --settings: as a whole"),
+        (["data", "a.root", "--settings", "{", "--output", "o"], "hepml: --settings: Invalid JSON"),
     ],
 )
 def test_a_mistake_is_one_message_and_exit_code_1(

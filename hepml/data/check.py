@@ -70,15 +70,18 @@ def _of_file(
             lambda: used.setdefault(identity_branches(recipe, tree), path),
         )
         missing = _tried(partial(tree.require, recipe.wanted))
-        if not found and not missing and evaluate:
-            found = _of_expressions(recipe, tree)
+        if evaluate:
+            found += _of_expressions(recipe, tree)
     return found + missing
 
 
 def _of_expressions(recipe: Recipe, tree: Tree) -> list[str]:
     """Evaluate every expression, and make the particles, of the first events."""
-    names = recipe.wanted.keys() | set(identity_branches(recipe, tree))
-    events = Events(recipe, next(tree.chunks(names, TRIED)))
+    names = {name for name in recipe.wanted if tree.branches.get(name) == 1}
+    chunk = next(tree.chunks(names, TRIED), None) if names else None
+    if chunk is None:
+        return []
+    events = Events(recipe, chunk)
     alone = [recipe.weight, recipe.scale, *(expression for _, expression in recipe.selection)]
     alone += [recipe.label] if recipe.label else []
     attempts: list[partial[Any]] = [partial(_alone, events, expression) for expression in alone]
@@ -107,4 +110,6 @@ def _tried(*attempts: Callable[[], Any]) -> list[str]:
             attempt()
         except InputError as error:
             found.append(str(error))
+        except KeyError:  # of a branch that does not exist, which is said elsewhere
+            continue
     return found

@@ -77,11 +77,13 @@ def test_problems_of_all_files_come_at_once(check, tmp_path, ntuple, write_tree)
 
     def change(config):
         config["data"]["selection"]["jagged"] = "part_px > 3"
+        config["data"]["variables"]["wrong"] = "ptt + 1"
         config["data"]["variables"]["odd"] = "sum(pt)"
 
     text = "\n".join(check(change))
     assert "s.root: data.selection.jagged: expression 'part_px > 3': several values" in text
     assert "s.root: data.variables.odd: expression 'sum(pt)': sum() goes over" in text
+    assert "s.root: tree 'tree' has no branch 'ptt' (nearest: pt" in text
     assert "b1.root: tree 'tree' is empty" in text
     assert "b2.root: not a readable ROOT file" in text
     assert "b3.root: no tree 'tree' (nearest: three)" in text
