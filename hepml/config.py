@@ -18,7 +18,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 # a number alone is an expression too
 Expression = Annotated[str, Field(min_length=1, strict=False, coerce_numbers_to_str=True)]
 # columns of every sample and of its scores
-RESERVED = frozenset("event_id fold label weight particles offsets logit llr llr_err".split())
+RESERVED = {"event_id", "fold", "label", "weight", "particles", "offsets"}
+RESERVED |= {"logit", "llr", "llr_err", "llr_train"}
 
 
 class Settings(BaseModel):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from hepml import reference
 
 REPOSITORY = Path(__file__).parents[1]

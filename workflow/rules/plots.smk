@@ -111,7 +111,7 @@ rule plot_methods:
         png=report(
             f"{PLOTS}/{{figure}}.png",
             category="Comparison",
-            caption="../report/{figure}.rst",
+            caption="../report/methods.rst",
             labels={"figure": "{figure}"},
         ),
         others=multiext(f"{PLOTS}/{{figure}}", ".pdf", ".json"),
