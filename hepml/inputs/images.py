@@ -1,0 +1,293 @@
+"""Jet images: the constituents of a jet as pixels in the plane of η and φ (arXiv:1511.05190).
+
+Conventions:
+
+- ``images[jet, channel, i, j]``: i counts pixels along η, j along φ, both upwards.
+- Pixel i covers [-w + i·d, -w + (i + 1)·d) with half width w and d = 2w / pixels: the lower edge
+  belongs to it, the upper one to its neighbour. A particle at exactly +w is outside
+  (``np.histogram2d`` would count it in). Positions are float32, so a particle within about 1e-6
+  of an edge may go to either side.
+- What is outside enters no pixel; its pT is reported jet by jet, so that the pt channel and
+  ``outside`` sum up to the pT of the jet.
+- A particle without transverse momentum has no place in the plane and enters no channel.
+- A jet without constituents is an empty image.
+- An even number of pixels has an edge, not a pixel, at the axis: a particle exactly on it goes
+  where rounding puts it. An odd number has a central pixel.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int
+from torch import Tensor
+
+from hepml.data.store import Particles
+from hepml.errors import InputError, nearest
+from hepml.inputs.segments import ArraySegments, Column, Segments, TensorSegments
+
+A = TypeVar("A", np.ndarray, Tensor)
+Namespace = Any  # numpy or torch
+
+CHANNELS = ("pt", "multiplicity", "charged_pt", "neutral_pt")
+STEPS = ("centre", "rotate", "flip", "normalise")
+_MOMENTUM = ("px", "py", "pz")
+_JETS_AT_ONCE = 1024  # their intermediate arrays stay in the cache
+_SMALLEST_PT = 1e-12  # GeV; keeps the pseudorapidity finite
+_LARGEST = 1e9  # GeV
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """What a jet image shows.
+
+    Attributes:
+        pixels: along each of the two axes.
+        half_width: of the image in η and in φ, from the centre to the border.
+        channels: among
+
+            - ``pt``: sum of transverse momenta [GeV, or 1 after ``normalise``],
+            - ``multiplicity``: number of particles,
+            - ``charged_pt``, ``neutral_pt``: as ``pt``, of particles with and without charge.
+        steps: of the preprocessing, any of these in this order:
+
+            - ``centre``: the origin is the pT-weighted mean of η and φ. φ is taken relative to
+              the summed transverse momentum first, so that no jet is cut at ±π,
+            - ``rotate``: turn about the origin until the larger principal axis of the pT-weighted
+              second moments lies along η,
+            - ``flip``: mirror each axis where more pT lies on its negative side,
+            - ``normalise``: divide pT by that of the whole jet, inside and outside.
+
+    Raises:
+        InputError: if there is no such image.
+    """
+
+    pixels: int = 40
+    half_width: float = 0.8
+    channels: tuple[str, ...] = ("pt",)
+    steps: tuple[str, ...] = STEPS
+
+    def __post_init__(self) -> None:
+        if self.pixels < 1 or not 0 < self.half_width < math.inf:
+            raise InputError(
+                f"images: {self.pixels} pixels over a half width of {self.half_width}; both must "
+                "be positive"
+            )
+        for what, given, known in (
+            ("channels", self.channels, CHANNELS),
+            ("steps", self.steps, STEPS),
+        ):
+            for name in given:
+                if name not in known:
+                    raise InputError(f"images.{what}: no {name!r} ({nearest(name, known)})")
+        if not self.channels or len(set(self.channels)) < len(self.channels):
+            raise InputError(f"images.channels: {self.channels} must be one or more, each once")
+        ordered = tuple(step for step in STEPS if step in self.steps)
+        if self.steps != ordered:
+            raise InputError(f"images.steps: {self.steps} must be in the order {ordered}")
+
+
+@dataclass(frozen=True)
+class JetImages(Generic[A]):
+    """Images of jets.
+
+    Attributes:
+        images: axes as the module says.
+        outside: pT of each jet that fell outside its image, in the units of the pt channel.
+    """
+
+    images: Float32[A, "jets channels pixels pixels"]
+    outside: Float32[A, " jets"]
+
+
+def jet_images(
+    values: Float32[A, "particles fields"],
+    counts: Int[A, " jets"],
+    fields: Sequence[str],
+    settings: ImageSettings,
+) -> JetImages[A]:
+    """Draw jets.
+
+    Arrays and tensors give the same images up to float32 rounding. Tensors stay on their device,
+    which is waited for once, to see that all momenta are finite.
+
+    Args:
+        values: particles of all jets, one jet after another.
+        counts: particles of each jet; 0 is allowed.
+        fields: names of the columns of ``values``: px, py, pz [GeV], and charge where a channel
+            needs it.
+        settings: of the images.
+
+    Raises:
+        InputError: if a field is missing, the counts do not sum up to the particles, or a momentum
+            is not finite; the message names the jet.
+    """
+    columns = _columns(fields, settings)
+    if int(counts.sum()) != len(values):
+        raise InputError(
+            f"images: counts sum up to {int(counts.sum())}, but there are {len(values)} particles"
+        )
+    shape = (len(counts), len(settings.channels), settings.pixels, settings.pixels)
+    if isinstance(values, Tensor):
+        drawn = values.new_zeros(shape)
+        momenta = [values[:, column] for column in columns]
+        segments = TensorSegments(counts, len(values))
+        _check(momenta, segments, first=0)
+        return JetImages(drawn, _draw(drawn, momenta, segments, settings))
+    images = np.zeros(shape, np.float32)
+    outside = np.zeros(len(counts), np.float32)
+    for jets, particles in _pieces(counts):
+        momenta = [np.ascontiguousarray(values[particles, column]) for column in columns]
+        pieces = ArraySegments(counts[jets])
+        _check(momenta, pieces, first=jets.start)
+        outside[jets] = _draw(images[jets], momenta, pieces, settings)
+    return JetImages(images, outside)
+
+
+def mean_image(
+    particles: Particles, weight: Float[np.ndarray, " jets"], settings: ImageSettings
+) -> Float64[np.ndarray, "channels pixels pixels"]:
+    """Weighted mean of the images of all jets, in memory that does not grow with their number.
+
+    Args:
+        particles: of the jets; may be mapped from disk.
+        weight: of each jet, of any sign; 0 leaves a jet out.
+        settings: of the images.
+
+    Raises:
+        InputError: if the weights do not sum up to something positive.
+    """
+    if not weight.sum() > 0:
+        raise InputError(f"mean image: the weights sum up to {weight.sum():g}; must be positive")
+    total = np.zeros((len(settings.channels), settings.pixels, settings.pixels))
+    counts = np.diff(particles.offsets)
+    for jets, inside in _pieces(counts):
+        drawn = jet_images(particles.values[inside], counts[jets], particles.fields, settings)
+        total += np.tensordot(weight[jets], drawn.images, axes=1)
+    return total / weight.sum()
+
+
+def _pieces(counts: Int[np.ndarray, " jets"]) -> Iterator[tuple[slice, slice]]:
+    """Jets a few at a time, and their particles."""
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    for first in range(0, len(counts), _JETS_AT_ONCE):
+        last = min(first + _JETS_AT_ONCE, len(counts))
+        yield slice(first, last), slice(int(offsets[first]), int(offsets[last]))
+
+
+def _columns(fields: Sequence[str], settings: ImageSettings) -> list[int]:
+    """Where px, py, pz and, if a channel needs it, the charge are."""
+    charge = {"charged_pt", "neutral_pt"} & set(settings.channels)
+    needed = (*_MOMENTUM, "charge") if charge else _MOMENTUM
+    absent = [name for name in needed if name not in fields]
+    if absent:
+        raise InputError(f"images: particles have no {absent} ({nearest(absent[0], fields)})")
+    return [list(fields).index(name) for name in needed]
+
+
+def _check(columns: Sequence[Column], segments: Segments, first: int) -> None:
+    """Find the first jet with a value that float32 cannot square (NaN compares false)."""
+    sane = segments.xp.abs(columns[0]) < _LARGEST
+    for column in columns[1:]:
+        sane = sane & (segments.xp.abs(column) < _LARGEST)
+    if not bool(sane.all()):
+        jet = int(segments.first_places(1)[~sane][0])
+        raise InputError(
+            f"images: jet {first + jet} (counted from 0) has a particle whose momentum or charge "
+            f"is not finite or beyond {_LARGEST:g}; select such jets away"
+        )
+
+
+def _draw(
+    drawn: Column, columns: Sequence[Column], segments: Segments, settings: ImageSettings
+) -> Column:
+    """Fill empty images; return the pT outside of each.
+
+    What is outside is added with weight 0 to the first pixel of its jet: faster than to leave it
+    out.
+    """
+    pt, eta, phi = _preprocess(columns, segments, settings.steps)
+    scale = settings.pixels / (2 * settings.half_width)
+    row, column = (eta + settings.half_width) * scale, (phi + settings.half_width) * scale
+    inside = (row >= 0) & (row < settings.pixels) & (column >= 0) & (column < settings.pixels)
+    floor = segments.xp.floor
+    pixel = segments.integers((floor(row) * settings.pixels + floor(column)) * inside)
+    pixel += segments.first_places(len(settings.channels) * settings.pixels**2)
+    for number, channel in enumerate(settings.channels):
+        target = drawn.reshape(-1)[number * settings.pixels**2 :]
+        segments.add(target, pixel, _quantity(channel, pt, columns) * inside)
+    return segments.total(pt * ~inside)
+
+
+def _quantity(channel: str, pt: Column, columns: Sequence[Column]) -> Column:
+    """What each particle adds to a channel."""
+    if channel == "pt":
+        return pt
+    if channel == "multiplicity":
+        return 0 * pt + (pt > 0)
+    charged = columns[len(_MOMENTUM)] != 0
+    return pt * charged if channel == "charged_pt" else pt * ~charged
+
+
+def _preprocess(
+    columns: Sequence[Column], segments: Segments, steps: Sequence[str]
+) -> tuple[Column, Column, Column]:
+    """Transverse momentum, η and φ of each particle after the steps."""
+    xp, total, spread = segments.xp, segments.total, segments.spread
+    px, py, pz = columns[:3]
+    pt = xp.sqrt(px * px + py * py)
+    eta = _pseudorapidity(pt, pz, xp)
+    jet_pt = total(pt)
+    jet_pt = spread(xp.where(jet_pt > 0, jet_pt, 1))
+    if "centre" in steps:
+        phi = _azimuth(px, py, spread(total(px)), spread(total(py)), xp)
+        share = pt / jet_pt
+        eta = eta - spread(total(share * eta))
+        phi = phi - spread(total(share * phi))
+    else:
+        phi = _azimuth(px, py, xp.ones_like(px), xp.zeros_like(py), xp)
+    if "rotate" in steps:
+        eta, phi = _rotate(pt, eta, phi, segments)
+    if "flip" in steps:
+        eta, phi = _flip(pt, eta, segments), _flip(pt, phi, segments)
+    return pt / jet_pt if "normalise" in steps else pt, eta, phi
+
+
+def _pseudorapidity(pt: Column, pz: Column, xp: Namespace) -> Column:
+    """Asinh(pz/pt), through the logarithm, which NumPy has vectorised."""
+    across = xp.clip(pt, _SMALLEST_PT, None)
+    size = xp.log((xp.abs(pz) + xp.sqrt(across * across + pz * pz)) / across)
+    return xp.copysign(size, pz)
+
+
+def _azimuth(px: Column, py: Column, axis_x: Column, axis_y: Column, xp: Namespace) -> Column:
+    """Angle from an axis in [-π, π]; from the x axis where the axis has no length.
+
+    tan(φ/2) = sin φ/(1 + cos φ), on the nearer side of ±π/2: three times faster than arctan2.
+    """
+    axis_x = xp.where((axis_x == 0) & (axis_y == 0), 1, axis_x)
+    along, across = px * axis_x + py * axis_y, py * axis_x - px * axis_y
+    length = xp.sqrt(along * along + across * across)
+    half = xp.arctan(across / xp.clip(length + xp.abs(along), _SMALLEST_PT, None))
+    return xp.where(
+        along < 0, xp.copysign(xp.full_like(half, math.pi), across) - 2 * half, 2 * half
+    )
+
+
+def _rotate(pt: Column, eta: Column, phi: Column, segments: Segments) -> tuple[Column, Column]:
+    """Turn the larger principal axis to the η axis: tan 2θ = 2⟨ηφ⟩/(⟨η²⟩ - ⟨φ²⟩)."""
+    xp, total, spread = segments.xp, segments.total, segments.spread
+    along, across = pt * eta, pt * phi
+    difference = total(along * eta - across * phi)
+    angle = xp.arctan2(2 * total(along * phi), difference) / 2
+    cosine, sine = spread(xp.cos(angle)), spread(xp.sin(angle))
+    return cosine * eta + sine * phi, cosine * phi - sine * eta
+
+
+def _flip(pt: Column, x: Column, segments: Segments) -> Column:
+    """Mirror x in the jets with more pT at x < 0 than at x > 0."""
+    balance = segments.total(pt * segments.xp.sign(x))
+    one = segments.xp.ones_like(balance)
+    return x * segments.spread(segments.xp.where(balance < 0, -one, one))

@@ -1,0 +1,124 @@
+"""Sums over the particles of each jet, packed one jet after another: for arrays and for tensors.
+
+Both classes have the same methods, so that a formula is written once: ``xp`` is the namespace with
+the functions that NumPy and torch call alike.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int, Shaped
+from torch import Tensor
+
+Column = Any  # np.ndarray or Tensor, one value per particle or jet
+
+
+@runtime_checkable
+class Segments(Protocol):
+    """What can be done with the particles of jets."""
+
+    xp: Any
+
+    def total(self, x: Column) -> Column:
+        """Sum over the particles of each jet; 0 for a jet without any."""
+
+    def spread(self, x: Column) -> Column:
+        """Give each particle the value of its jet."""
+
+    def first_places(self, size: int) -> Column:
+        """Where the jet of each particle begins, if each jet has ``size`` places."""
+
+    def integers(self, x: Column) -> Column:
+        """Whole numbers of type float as indices."""
+
+    def add(self, target: Column, index: Column, x: Column) -> None:
+        """Add each value at its place; places may repeat."""
+
+
+class ArraySegments:
+    """Jets of NumPy particles.
+
+    Args:
+        counts: particles of each jet; 0 is allowed.
+    """
+
+    xp: Any = np
+
+    def __init__(self, counts: Int[np.ndarray, " jets"]) -> None:
+        self._counts = counts
+        self._filled = np.flatnonzero(counts)
+        # reduceat misreads empty segments, and the filled ones alone cover all particles
+        self._starts = (np.cumsum(counts) - counts)[self._filled]
+
+    def total(self, x: Float32[np.ndarray, " particles"]) -> Float32[np.ndarray, " jets"]:
+        """Sum over the particles of each jet; 0 for a jet without any."""
+        sums = np.zeros(len(self._counts), np.float32)
+        if self._filled.size:
+            sums[self._filled] = np.add.reduceat(x, self._starts)
+        return sums
+
+    def spread(self, x: Shaped[np.ndarray, " jets"]) -> Shaped[np.ndarray, " particles"]:
+        """Give each particle the value of its jet."""
+        return np.repeat(x, self._counts)
+
+    def first_places(self, size: int) -> Int[np.ndarray, " particles"]:
+        """Where the jet of each particle begins, if each jet has ``size`` places."""
+        return self.spread(np.arange(len(self._counts)) * size)
+
+    def integers(self, x: Float32[np.ndarray, " particles"]) -> Int[np.ndarray, " particles"]:
+        """Whole numbers of type float as indices."""
+        return x.astype(np.intp)
+
+    def add(
+        self,
+        target: Float32[np.ndarray, " places"],
+        index: Int[np.ndarray, " particles"],
+        x: Float32[np.ndarray, " particles"],
+    ) -> None:
+        """Add each value at its place; places may repeat."""
+        np.add.at(target, index, x)
+
+
+class TensorSegments:
+    """Jets of torch particles, on any device.
+
+    Nothing here waits for the device. On a GPU the order of additions is not fixed, so that sums
+    repeat within rounding only.
+
+    Args:
+        counts: particles of each jet; 0 is allowed.
+        particles: their sum.
+    """
+
+    xp: Any = torch
+
+    def __init__(self, counts: Int[Tensor, " jets"], particles: int) -> None:
+        self._jets = len(counts)
+        jets = torch.arange(self._jets, device=counts.device)
+        self._owner = torch.repeat_interleave(jets, counts, output_size=particles)
+
+    def total(self, x: Float32[Tensor, " particles"]) -> Float32[Tensor, " jets"]:
+        """Sum over the particles of each jet; 0 for a jet without any."""
+        return x.new_zeros(self._jets).index_add_(0, self._owner, x)
+
+    def spread(self, x: Shaped[Tensor, " jets"]) -> Shaped[Tensor, " particles"]:
+        """Give each particle the value of its jet."""
+        return x[self._owner]
+
+    def first_places(self, size: int) -> Int[Tensor, " particles"]:
+        """Where the jet of each particle begins, if each jet has ``size`` places."""
+        return self._owner * size
+
+    def integers(self, x: Float32[Tensor, " particles"]) -> Int[Tensor, " particles"]:
+        """Whole numbers of type float as indices."""
+        return x.long()
+
+    def add(
+        self,
+        target: Float32[Tensor, " places"],
+        index: Int[Tensor, " particles"],
+        x: Float32[Tensor, " particles"],
+    ) -> None:
+        """Add each value at its place; places may repeat."""
+        target.index_add_(0, index, x)
