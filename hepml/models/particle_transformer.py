@@ -1,0 +1,189 @@
+"""Particle Transformer: attention among the particles of a jet, biased by what pairs say."""
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from hepml.models.attention import BlockShape, ClassBlock, ParticleBlock, glorot, key_biases
+from hepml.models.packing import pack
+from hepml.models.pairs import BatchNorm, PairEmbedding, PairForm
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Size of a Particle Transformer; the defaults are the published one (arXiv:2202.03772).
+
+    Attributes:
+        embedding: widths of the embedding of particles; the last is that of all blocks.
+        pair_embedding: hidden widths of the embedding of pairs.
+        heads: of attention; divides the last width.
+        layers: blocks of attention among particles.
+        class_layers: blocks of attention of the class token to the particles.
+        dropout: in the particle blocks.
+        pairs: False is the plain set transformer, without the bias of pairs.
+        pair_form: see :func:`hepml.models.pairs.pair_features`.
+    """
+
+    embedding: tuple[int, ...] = (128, 512, 128)
+    pair_embedding: tuple[int, ...] = (64, 64, 64)
+    heads: int = 8
+    layers: int = 8
+    class_layers: int = 2
+    dropout: float = 0.1
+    pairs: bool = True
+    pair_form: PairForm = "published"
+
+
+PUBLISHED = Architecture()
+SMALL = Architecture(
+    embedding=(64, 64),
+    pair_embedding=(16, 16),
+    heads=4,
+    layers=2,
+    class_layers=1,
+    pair_form="massless",
+)  # trains on a CPU
+
+
+class ParticleEmbedding(nn.Module):
+    """Features of particles → tokens: batch norm, then layer norm, linear layer and GELU each time.
+
+    Args:
+        inputs: features per particle.
+        widths: of the layers.
+    """
+
+    def __init__(self, inputs: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.input_norm = BatchNorm(inputs)
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise([inputs, *widths]):
+            layers += [nn.LayerNorm(before), nn.Linear(before, after), nn.GELU()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, features: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens width"]:
+        """Embed every particle by itself."""
+        return self.layers(self.input_norm(features))
+
+
+class ParticleTransformer(nn.Module):
+    """Particle Transformer (arXiv:2202.03772) on packed particles; logits of each jet.
+
+    Permuting the particles of a jet changes nothing. Every particle is used: the random trimming
+    of long jets in weaver-core is left out. A jet without particles has a learned output.
+
+    Args:
+        inputs: features per particle.
+        architecture: size; the published one by default.
+        outputs: logits per jet; 1 for signal against background.
+        groups: jets of similar length that share a table in attention; changes the speed alone.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        architecture: Architecture = PUBLISHED,
+        outputs: int = 1,
+        groups: int = 8,
+    ) -> None:
+        super().__init__()
+        a, width = architecture, architecture.embedding[-1]
+        self.groups = groups
+        self.embedding = ParticleEmbedding(inputs, a.embedding)
+        self.pairs = PairEmbedding(a.pair_embedding, a.heads, a.pair_form) if a.pairs else None
+        shape = BlockShape(width, a.heads, dropout=a.dropout)
+        self.blocks = nn.ModuleList(
+            ParticleBlock(shape, step=(2.0 * depth) ** -0.5) for depth in range(1, a.layers + 1)
+        )  # deeper blocks start with smaller steps, as in weaver-core
+        self.class_token = nn.Parameter(torch.empty(width))
+        class_shape = BlockShape(width, a.heads, dropout=0.0)
+        self.class_blocks = nn.ModuleList(ClassBlock(class_shape) for _ in range(a.class_layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, outputs)
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+        for module in (*self.embedding.layers, self.head):
+            if isinstance(module, nn.Linear):
+                glorot(module)
+
+    def forward(
+        self,
+        features: Float[Tensor, "particles features"],
+        momenta: Float[Tensor, "particles 4"],
+        counts: Int[Tensor, " jets"],
+    ) -> Float[Tensor, " jets *outputs"]:
+        """Logits of each jet, shape (jets,) if there is one output.
+
+        Args:
+            features: of the particles, those of one jet after those of another.
+            momenta: px, py, pz, energy of the same particles in GeV.
+            counts: particles of each jet; best kept on the CPU, where they are needed.
+        """
+        packing = pack(counts, self.groups, features.device)
+        x = self.embedding(features.index_select(0, packing.token_order))
+        if self.pairs is None:
+            biases = key_biases(packing, like=x)
+        else:
+            biases = self.pairs(momenta.index_select(0, packing.token_order), packing)
+        for block in self.blocks if len(x) else ():
+            x = block(x, packing, biases)
+        token = self.class_token.expand(len(counts), -1)
+        for block in self.class_blocks:
+            token = block(token, x, packing)
+        logits = self.head(self.norm(token))
+        logits = torch.empty_like(logits).index_copy(0, packing.jet_order, logits)
+        return logits.squeeze(-1) if logits.shape[1] == 1 else logits
+
+
+_FROM_WEAVER = (
+    (r"^mod\.", ""),
+    (r"in_proj_(weight|bias)$", r"in_proj.\1"),  # files from before weaver-core 0.5
+    (r"^embed\.input_bn\.", "embedding.input_norm."),
+    (r"^embed\.embed\.", "embedding.layers."),
+    (r"^cls_token$", "class_token"),
+    (r"^cls_blocks\.", "class_blocks."),
+    (r"^fc\.0\.", "head."),
+    (r"\.pre_attn_norm\.", ".pre_attention_norm."),
+    (r"\.attn\.in_proj\.", ".qkv."),
+    (r"\.attn\.out_proj\.", ".out."),
+    (r"\.c_attn$", ".head_scale"),
+    (r"\.post_attn_norm\.", ".post_attention_norm."),
+    (r"\.pre_fc_norm\.", ".pre_network_norm."),
+    (r"\.fc1\.", ".widen."),
+    (r"\.post_fc_norm\.", ".post_activation_norm."),
+    (r"\.fc2\.", ".narrow."),
+    (r"\.w_resid$", ".residual_scale"),
+)
+
+
+def from_weaver(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State of weaver-core's ParticleTransformer (version 1, "pp" pairs) under our names.
+
+    Load it with ``load_state_dict`` into a network of ``pair_form="published"``; of the published
+    files, the tagger's prefix ``mod.`` and the older names of attention are understood.
+    """
+    renamed = {}
+    for name, value in state.items():
+        for pattern, ours in _FROM_WEAVER:
+            name = re.sub(pattern, ours, name)
+        if name == "class_token":
+            value = value.flatten()
+        if name.startswith("pair_embed.embed."):
+            name, value = _pair_layer(name, value)
+        renamed[name] = value
+    return renamed
+
+
+def _pair_layer(name: str, value: Tensor) -> tuple[str, Tensor]:
+    """pair_embed.embed.N: 0 is the input norm, then convolution, norm and GELU in turn."""
+    number, leaf = name.removeprefix("pair_embed.embed.").split(".")
+    if number == "0":
+        return f"pairs.input_norm.{leaf}", value
+    layer, part = divmod(int(number) - 1, 3)
+    if part == 0 and leaf == "weight":
+        value = value.squeeze(-1)  # a convolution of kernel 1
+    return f"pairs.{('linears', 'norms')[part]}.{layer}.{leaf}", value

@@ -1,0 +1,127 @@
+import math
+
+import numpy as np
+import pytest
+
+from hepml.errors import InputError
+from hepml.inputs.sets import FEATURES, ParticleSets, SetRecipe, particle_sets
+
+FIELDS = (
+    *("px", "py", "pz", "energy", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr"),
+    *("charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"),
+)
+FULL = SetRecipe("full")
+
+
+def table(*rows):
+    """Particles of which only some fields are given."""
+    values = np.zeros((len(rows), len(FIELDS)), np.float32)
+    for row, given in zip(values, rows, strict=True):
+        for name, value in given.items():
+            row[FIELDS.index(name)] = value
+    return values
+
+
+def counts(*numbers):
+    return np.array(numbers, np.int64)
+
+
+def test_features_are_those_of_the_public_configuration_worked_out_by_hand():
+    # pT 5 and 15 along one direction: the jet has pT 20; energies 13 and 39 add up to 52
+    soft = {"px": 3, "py": 4, "pz": 12, "energy": 13, "deta": 0.3, "dphi": -0.4, "charge": -1}
+    track = {"d0val": 0.5, "d0err": 1.7, "dzval": -2.0, "dzerr": 0.25, "isElectron": 1}
+    hard = {"px": 9, "py": 12, "pz": 36, "energy": 39, "isPhoton": 1}
+    sets = particle_sets(table(soft | track, hard), counts(2), FIELDS, FULL)
+    expected = {
+        "part_pt_log": 0.7 * (math.log(5) - 1.7),
+        "part_e_log": 0.7 * (math.log(13) - 2),
+        "part_logptrel": 0.7 * (math.log(5 / 20) + 4.7),
+        "part_logerel": 0.7 * (math.log(13 / 52) + 4.7),
+        "part_deltaR": 4 * (0.5 - 0.2),
+        "part_charge": -1,
+        "part_isChargedHadron": 0,
+        "part_isNeutralHadron": 0,
+        "part_isPhoton": 0,
+        "part_isElectron": 1,
+        "part_isMuon": 0,
+        "part_d0": math.tanh(0.5),
+        "part_d0err": 1.0,  # cut off
+        "part_dz": -math.tanh(2.0),
+        "part_dzerr": 0.25,
+        "part_deta": 0.3,
+        "part_dphi": -0.4,
+    }
+    assert FULL.names == tuple(expected)
+    np.testing.assert_allclose(sets.features[1], list(expected.values()), rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(sets.momenta, [[9, 12, 36, 39], [3, 4, 12, 13]])
+
+
+def test_kinematic_features_are_the_same_without_identity_and_tracks():
+    values = table({"px": 3, "energy": 5, "deta": 0.1}, {"px": 2, "energy": 2, "dphi": 0.2})
+    kin = particle_sets(values, counts(2), FIELDS, SetRecipe("kin"))
+    full = particle_sets(values, counts(2), FIELDS, FULL)
+    columns = [FULL.names.index(name) for name in FEATURES["kin"]]
+    np.testing.assert_array_equal(kin.features, full.features[:, columns])
+    assert kin.features.shape == (2, 7)
+
+
+def test_hardest_particles_come_first_and_the_softest_are_cut():
+    pt = [1, 4, 2, 3, 9, 5, 6, 8, 7]  # jets of 4, 0, 1 and 4 particles
+    values = table(*({"px": -p, "energy": p} for p in pt))
+    sets = particle_sets(values, counts(4, 0, 1, 4), FIELDS, SetRecipe("kin", maximum=3))
+    np.testing.assert_array_equal(sets.momenta[:, 3], [4, 3, 2, 9, 8, 7, 6])
+    np.testing.assert_array_equal(sets.counts, [3, 0, 1, 3])
+    assert (sets.jets_cut, sets.particles_cut) == (2, 2)
+    # relative momenta still refer to all: the last jet has pT 5 + 6 + 8 + 7
+    relative = sets.features[4, SetRecipe("kin").names.index("part_logptrel")]
+    assert relative == pytest.approx(0.7 * (math.log(8 / 26) + 4.7), rel=1e-5)
+
+
+def test_equal_momenta_keep_their_order():
+    values = table(*({"px": 2, "energy": 2, "deta": i / 10} for i in range(5)))
+    sets = particle_sets(values, counts(5), FIELDS, SetRecipe("kin"))
+    np.testing.assert_array_equal(sets.features[:, 5], values[:, FIELDS.index("deta")])
+
+
+def test_no_jet_and_empty_jets_are_sets_too():
+    for n in (0, 3):
+        sets = particle_sets(table(), np.zeros(n, np.int64), FIELDS, FULL)
+        assert sets.features.shape == (0, 17)
+        assert len(sets.counts) == n
+
+
+def test_particle_without_momentum_has_logarithms_at_their_limit():
+    for energy in (0.0, 3.0):  # nothing at all; a particle along the beam
+        values = table({"pz": energy, "energy": energy})
+        features = particle_sets(values, counts(1), FIELDS, SetRecipe("kin")).features
+        assert features[0, 0] == features[0, 2] == -5
+        assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("px", np.nan), ("d0err", np.inf), ("energy", -1.0), ("energy", -np.inf)],
+)
+def test_unphysical_particles_are_refused_by_jet(field, value):
+    values = table(*({"px": 2, "energy": 2} for _ in range(6)))
+    values[4, FIELDS.index(field)] = value
+    with pytest.raises(InputError, match=rf"jet 3: a particle has {field} = {value}"):
+        particle_sets(values, counts(2, 0, 2, 1, 1), FIELDS, FULL)
+
+
+def test_missing_field_is_named_with_its_neighbours():
+    fields = tuple("d0_err" if f == "d0err" else f for f in FIELDS)
+    with pytest.raises(InputError, match=r"need the particle field 'd0err'.*nearest: d0_err"):
+        particle_sets(table(), counts(), fields, FULL)
+
+
+def test_batch_takes_whole_jets_in_the_order_asked_for():
+    sets = ParticleSets(
+        features=np.arange(12, dtype=np.float32).reshape(6, 2),
+        momenta=np.arange(24, dtype=np.float32).reshape(6, 4),
+        counts=counts(1, 3, 0, 2),
+    )
+    batch = sets.take(np.array([3, 2, 0, 3]))
+    np.testing.assert_array_equal(batch.features[:, 0], [8, 10, 0, 8, 10])
+    np.testing.assert_array_equal(batch.momenta[:, 0], [16, 20, 0, 16, 20])
+    np.testing.assert_array_equal(batch.counts, [2, 0, 1, 2])
