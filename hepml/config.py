@@ -119,6 +119,10 @@ class Sample(Settings):
             raise ValueError("process and events go together: how many to simulate")
         if self.cross_section is not None and self.expected_events is not None:
             raise ValueError("give cross_section or expected_events, not both")
+        scaled = ("cross_section", "expected_events", "weight", "scale", "sum_of_weights")
+        given = [name for name in scaled if getattr(self, name) is not None]
+        if self.role == "data" and given:
+            raise ValueError(f"data are not scaled; remove {', '.join(given)}")
         return self
 
 
@@ -136,6 +140,14 @@ class Simulation(Settings):
     toy: Literal["shift", "scale", "xor"] = Field(
         "shift", description="which analytic toy toy_signal and toy_background draw from"
     )
+
+    @model_validator(mode="after")
+    def _ranges_are_ordered(self) -> "Simulation":
+        for name in ("pt_hat", "jet_pt"):
+            low, high = getattr(self, name)
+            if not 0 <= low < high:
+                raise ValueError(f"{name}: expected [low, high] with 0 ≤ low < high")
+        return self
 
 
 class Data(Settings):
@@ -195,7 +207,7 @@ class Inference(Settings):
     """From scores to significance."""
 
     background_uncertainty: Real = Field(
-        ge=0, description="relative; normalisation of the background"
+        ge=0, lt=1, description="relative; normalisation of the background"
     )
     bins: int = Field(10, gt=1, description="slices of equal signal efficiency before merging")
     minimum_background: int = Field(10, gt=0, description="raw events in each bin and selection")
@@ -216,7 +228,9 @@ class Analysis(Settings):
     title: str
     luminosity: Real = Field(gt=0, description="[fb⁻¹]")
     seed: int = Field(ge=0, lt=2**31)
-    folds: int = Field(5, ge=3, description="one for testing, one for validation, others to train")
+    folds: int = Field(
+        5, ge=3, le=100, description="one for testing, one for validation, others to train"
+    )
     samples: dict[Name, Sample] = Field(min_length=1)
     simulation: Simulation = Simulation()
     data: Data
@@ -246,6 +260,17 @@ class Analysis(Settings):
             problems.append("models.cuts: the name is taken by the cut-based selection")
         if problems:
             raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _steps_have_one_name(self) -> "Analysis":
+        for name, sample in self.samples.items():
+            twice = sample.selection.keys() & self.data.selection.keys()
+            if twice:
+                raise ValueError(
+                    f"samples.{name}.selection: {', '.join(sorted(twice))} is a step of "
+                    "data.selection too; rename one"
+                )
         return self
 
     @model_validator(mode="after")

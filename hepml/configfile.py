@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
@@ -195,12 +196,23 @@ def matching_files(name: str, sample: Sample) -> list[str]:
         files += found
     problems += [
         f"samples.{name}.files: {file!r} is matched twice; its events would count twice"
-        for file in dict.fromkeys(files)
-        if files.count(file) > 1
+        for file in given_twice(files)
     ]
     if problems:
         raise InputError("\n".join(problems))
     return files
+
+
+def given_twice(files: Sequence[str]) -> list[str]:
+    """Files that stand in a list more than once, under the same name or another."""
+    seen: dict[str, str] = {}
+    twice = []
+    for file in files:
+        true_name = file if is_remote(file) else os.path.realpath(file)
+        if true_name in seen:
+            twice.append(file)
+        seen[true_name] = file
+    return list(dict.fromkeys(twice))
 
 
 def local_files(settings: Analysis, name: str) -> list[str]:
@@ -214,16 +226,34 @@ def remote_files(settings: Analysis, name: str) -> list[str]:
 
 
 def data_job(settings: Analysis, name: str) -> DataJob:
-    """Settings of the data stage for one sample, without what cannot change its result."""
-    # where files lie and how many are simulated shows in the inputs of the job
-    sample = settings.samples[name]
+    """Settings of the data stage for one sample."""
     return DataJob(
         name=name,
-        sample=sample,
+        sample=settings.samples[name],
         data=settings.data,
         luminosity=settings.luminosity,
         folds=settings.folds,
     )
+
+
+def without_files(sample: Sample) -> Sample:
+    """A sample without its list of files, which may be longer than a command line."""
+    given = sample.files[:1] + ((f"and {len(sample.files) - 1} more",) if sample.files[1:] else ())
+    return sample.model_copy(update={"files": given})
+
+
+def data_settings(settings: Analysis, name: str) -> str:
+    """Settings of one job of the data stage as JSON; its files are named on the command line."""
+    job = data_job(settings, name)
+    return job.model_copy(update={"sample": without_files(job.sample)}).model_dump_json(
+        by_alias=True
+    )
+
+
+def all_settings(settings: Analysis) -> str:
+    """The whole analysis as JSON, for the record."""
+    samples = {name: without_files(sample) for name, sample in settings.samples.items()}
+    return settings.model_copy(update={"samples": samples}).model_dump_json(by_alias=True)
 
 
 def simulation_job(settings: Analysis, name: str, chunk: int) -> SimulationJob:

@@ -94,12 +94,21 @@ def software() -> dict[str, Any]:
     packages = ["awkward", "iminuit", "numpy", "pyhf", "scipy", "snakemake", "torch", "uproot"]
     return {
         "hepml": importlib.metadata.version("hepml-workflow"),
-        "commit": _git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        **_commit(),
         "python": platform.python_version(),
         "platform": f"{sys.platform} {platform.machine()}",
         "packages": {name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def _commit() -> dict[str, str | bool | None]:
+    """Commit of the code, and whether it was changed since; None where that is not known."""
+    top = _git("rev-parse", "--show-toplevel")
+    # a package that was installed inside somebody else's repository has not its commit
+    if top is None or Path(top).resolve() != Path(__file__).resolve().parents[1]:
+        return {"commit": None, "uncommitted_changes": None}
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": _git("rev-parse", "HEAD"), "uncommitted_changes": bool(changes)}
 
 
 def _git(*arguments: str) -> str | None:

@@ -140,3 +140,29 @@ def test_settings_do_not_change(config):
     settings = analysis(config, "a.yaml")
     with pytest.raises(ValueError, match="frozen"):
         settings.seed = 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("simulation", {"jet_pt": [650, 550]}, "jet_pt: expected \\[low, high\\]"),
+        ("inference", {"background_uncertainty": 1.5}, "less than 1"),
+        ("folds", 200, "less than or equal to 100"),
+    ],
+)
+def test_impossible_numbers_are_refused_before_anything_runs(config, key, value, message):
+    with pytest.raises(InputError, match=message):
+        analysis(config | {key: value}, "a.yaml")
+
+
+def test_one_name_for_one_step_of_the_selection(config):
+    config["data"]["selection"] = {"hard": "pt > 1"}
+    config["samples"]["b"]["selection"] = {"hard": "pt > 2"}
+    with pytest.raises(InputError, match=r"samples.b.selection: hard is a step of data.selection"):
+        analysis(config, "a.yaml")
+
+
+def test_data_are_not_scaled(config):
+    config["samples"]["d"] = {"role": "data", "files": ["d.root"], "scale": "2"}
+    with pytest.raises(InputError, match="data are not scaled; remove scale"):
+        analysis(config, "a.yaml")

@@ -1,7 +1,16 @@
+from pathlib import Path
+
 import pytest
 
-from hepml.config import Sample
-from hepml.configfile import from_workflow, load, matching_files
+from hepml.config import DataJob, Sample
+from hepml.configfile import (
+    all_settings,
+    data_settings,
+    from_workflow,
+    load,
+    matching_files,
+    parse,
+)
 from hepml.errors import InputError
 from hepml.plaintext import read_samples, read_yaml
 
@@ -123,3 +132,14 @@ def test_every_pattern_that_matches_nothing_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         matching_files("x", Sample(role="data", files=("a*.root", "b.root")))
     assert [line.split("'")[1] for line in str(caught.value).splitlines()] == ["a*.root", "b.root"]
+
+
+def test_settings_on_a_command_line_stay_short_however_many_files_there_are():
+    files = [f"/store/user/somebody/a_long_name_of_a_dataset/file_{n}.root" for n in range(5000)]
+    shipped = load(Path(__file__).parents[1] / "config/quick.yaml")
+    sample = Sample(role="signal", files=tuple(files), cross_section=1.0)
+    settings = shipped.model_copy(update={"samples": shipped.samples | {"s": sample}})
+    for text in (data_settings(settings, "s"), all_settings(settings)):
+        assert len(text) < 10_000
+    job = parse(DataJob, data_settings(settings, "s"), "--settings")
+    assert job.sample.files == (files[0], "and 4999 more")

@@ -1,3 +1,9 @@
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from hepml import provenance
@@ -80,3 +86,19 @@ def test_the_record_names_the_inputs_by_checksum(tmp_path):
     assert entry["sha256"].startswith("ba7816bf")
     assert content["settings"] == {"seed": 1}
     assert content["software"]["packages"]["numpy"]
+
+
+def test_a_foreign_repository_is_not_our_commit(tmp_path):
+    """The package lies in somebody else's repository, as in a virtual environment of theirs."""
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    shutil.copytree(Path(provenance.__file__).parent, tmp_path / "lib/hepml")
+    code = "from hepml.provenance import software; print(software()['commit'])"
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "lib")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert printed.stdout.strip() == "None"

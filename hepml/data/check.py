@@ -66,7 +66,7 @@ def _of_file(
         tree = open_tree(file, path, recipe.tree)
         found = _tried(
             partial(read_generated, job, recipe, file, path, Generated()),
-            partial(require_events, tree),
+            partial(require_events, tree, recipe),
             lambda: used.setdefault(identity_branches(recipe, tree), path),
         )
         missing = _tried(partial(tree.require, recipe.wanted))

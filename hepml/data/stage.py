@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float64
 
 from hepml.artifacts import new_folder, write_json
 from hepml.config import DataJob
+from hepml.configfile import given_twice
 from hepml.data.folds import assign_folds, event_ids
 from hepml.data.functions import leaf_dtype
 from hepml.data.ntuples import Chunk, Tree, open_file, open_tree
@@ -106,14 +107,14 @@ def _metadata(sample: _Sample, files: Sequence[str], identity: tuple[str, ...]) 
 def _chunks(sample: _Sample, files: Sequence[str]) -> Iterator[tuple[Chunk, tuple[str, ...]]]:
     """Chunks of all files, and the branches that identify their events."""
     recipe, first = sample.recipe, None
-    twice = sorted({path for path in files if files.count(path) > 1})
+    twice = given_twice(files)
     if twice:
         raise InputError(f"samples.{sample.job.name}.files: {', '.join(twice)} given twice")
     for path in files:
         with open_file(path) as file:
             read_generated(sample.job, recipe, file, path, sample.generated)
             tree = open_tree(file, path, recipe.tree)
-            require_events(tree)
+            require_events(tree, recipe)
             tree.require(recipe.wanted)
             identity = identity_branches(recipe, tree)
             if first is not None and identity != first:
@@ -135,13 +136,19 @@ def read_generated(
     generated: Generated,
 ) -> None:
     """Add what a file says about the generated events, where the schema names such a tree."""
-    if recipe.schema.runs and job.sample.role != "data" and not job.sample.sum_of_weights:
+    sample = job.sample
+    known = sample.sum_of_weights and (sample.cross_section or sample.expected_events)
+    if recipe.schema.runs and sample.role != "data" and not known:
         generated.read(recipe.schema.runs, file, path)
 
 
-def require_events(tree: Tree) -> None:
-    """Raise InputError if a tree has no events."""
-    if tree.entries == 0:
+def require_events(tree: Tree, recipe: Recipe) -> None:
+    """Raise InputError if a tree has no events.
+
+    Where the file says how many were generated, an empty tree is a skim that nothing survived: it
+    belongs to the normalisation.
+    """
+    if tree.entries == 0 and recipe.schema.runs is None:
         raise InputError(f"{tree.file}: tree {tree.name!r} is empty; leave the file out")
 
 

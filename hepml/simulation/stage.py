@@ -19,6 +19,7 @@ from hepml.data import oracle
 from hepml.errors import InputError
 
 BATCH = 500  # collisions at a time; a file ends with a whole batch
+HOPELESS = 20_000  # collisions without a single jet
 REPORT_EVERY = 20.0  # seconds
 COMPRESSION = uproot.ZSTD(3)
 
@@ -87,6 +88,11 @@ def _write_jets(file: Any, job: SimulationJob) -> dict[str, float | int]:  # noq
             _append(file, "tree", jet_branches(jets, events, identity, job))
         written += len(jets)
         generated += len(events.weight)
+        if not written and generated >= HOPELESS:
+            raise InputError(
+                f"no jet among {generated} collisions lies in simulation.jet_pt and jet_eta; bring "
+                "pt_hat and jet_pt together"
+            )
         progress.report(written)
     return vars(collisions.normalisation())
 

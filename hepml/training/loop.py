@@ -88,7 +88,7 @@ def fit(
     for number in range(1, settings.epochs + 1):
         epoch = run.epoch(number)
         history.append(epoch)
-        if epoch.validation_loss < best:
+        if number == 1 or epoch.validation_loss < best:
             best, best_epoch = epoch.validation_loss, number
             best_weights = copy.deepcopy(network.state_dict())
         left = (settings.epochs - number) * (time.perf_counter() - started) / number
@@ -135,10 +135,16 @@ class _Run:
                 f"(learning rate {rate:.2g}); lower learning_rate or gradient_clip, and look for "
                 "extreme weights or features"
             )
+        validation_loss = self.validate()
+        if not math.isfinite(validation_loss):
+            raise InputError(
+                f"the validation loss is not finite after epoch {number} (learning rate "
+                f"{rate:.2g}); lower learning_rate, and look for extreme weights or features"
+            )
         return Epoch(
             epoch=number,
             training_loss=losses.mean().item(),
-            validation_loss=self.validate(),
+            validation_loss=validation_loss,
             learning_rate=float(rate),
             events_per_second=len(self.training) / seconds,
         )

@@ -96,7 +96,7 @@ def test_weights_may_be_conditions_or_whole_numbers(tmp_path, run, ntuple, write
 
 def test_data_count_one_each(tmp_path, run, ntuple, write_tree):
     file = write_tree(tmp_path / "a.root", ntuple(0, 10))
-    columns, _ = run([file], sample={"role": "data", "cross_section": None, "scale": "7"})
+    columns, _ = run([file], sample={"role": "data", "cross_section": None})
     assert columns["weight"].tolist() == [1] * 10
     assert set(columns["label"]) == {-1}
 
@@ -242,6 +242,20 @@ def test_an_empty_tree_is_an_error(tmp_path, run, ntuple, write_tree):
         run(files)
 
 
+def test_an_empty_skim_counts_in_the_normalisation(tmp_path, run, ntuple, write_tree):
+    """Half of the generated events are in a file of which no event survived the skim."""
+    generated = {"sumw": np.array([1000.0])}
+    files = [
+        write_tree(tmp_path / f"{events}.root", ntuple(0, events), runs=generated)
+        for events in (4, 0)
+    ]
+    runs = {"tree": "runs", "sum_of_weights": "sumw"}
+    schema = {"tree": "tree", "identity": [["run", "event"]], "weight": "w", "runs": runs}
+    # 0.5 fb⁻¹ x 2 pb = 1000 events from Σw = 2000; event 3 has w = -1
+    columns, _ = run(files, schema=schema)
+    np.testing.assert_allclose(columns["weight"], [0.5, 0.5, 0.5, -0.5])
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_broken_weights_are_an_error_whatever_the_policy(tmp_path, run, ntuple, write_tree, value):
     branches = ntuple(0, 6)
@@ -282,6 +296,10 @@ def test_a_file_given_twice_is_an_error(tmp_path, run, ntuple, write_tree):
     file = write_tree(tmp_path / "a.root", ntuple(0, 6))
     with pytest.raises(InputError, match=r"samples.top.files: .*a\.root given twice"):
         run([file, file])
+    other_name = tmp_path / "folder" / ".." / "a.root"
+    other_name.parent.parent.mkdir()
+    with pytest.raises(InputError, match=r"a\.root given twice"):
+        run([file, other_name])
 
 
 @pytest.mark.parametrize(

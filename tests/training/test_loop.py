@@ -116,6 +116,14 @@ def test_a_loss_that_explodes_says_where():
         fit(Mlp(IDENTITY, hidden=[4]), broken, broken, settings, lambda _: None)
 
 
+def test_a_validation_loss_that_is_not_finite_is_told():
+    events = gaussians(64, 1)
+    broken = Batches(events.inputs * float("inf"), events.label, events.weight)
+    settings = Training(epochs=2, patience=1, batch_size=16)
+    with pytest.raises(InputError, match="validation loss is not finite after epoch 1"):
+        fit(Mlp(IDENTITY, hidden=[4]), events, broken, settings, lambda _: None)
+
+
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
 def test_schedules(schedule):
     settings = Training(epochs=8, patience=7, batch_size=64, learning_rate=1e-2, schedule=schedule)

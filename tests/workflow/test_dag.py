@@ -78,3 +78,20 @@ def test_parsing_the_workflow_loads_no_heavy_library():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert printed.stdout.strip() == "[]"
+
+
+def test_names_of_files_are_never_run(workflow):
+    """Blanks, quotes and command substitution in the names of a user's files."""
+    folder = workflow.folder / "ntuples"
+    folder.mkdir()
+    for name in ("a b'c.root", "$(touch PWNED).root"):
+        (folder / name).write_text("no ROOT file")
+    text = (workflow.folder / "config/quick.yaml").read_text()
+    text = text.replace("analysis: quick", "analysis: hostile")
+    text = text.replace("process: top, events: 2000", "files: ['ntuples/*.root'], cross_section: 1")
+    (workflow.folder / "hostile.yaml").write_text(text)
+    target = "results/hostile/data/top"
+    printed = workflow.run(target, "--configfile", "hostile.yaml", check=False)
+    assert "not a readable ROOT file" in printed
+    assert not (workflow.folder / "PWNED").exists()
+    assert not (workflow.folder / target).exists()

@@ -41,7 +41,7 @@ def ntuple_urls(wildcards):
 
 
 def all_settings(wildcards):
-    return ANALYSIS.model_dump_json(by_alias=True)
+    return configfile.all_settings(ANALYSIS)
 
 
 def caption(wildcards):
@@ -54,9 +54,7 @@ def simulation_settings(wildcards):
 
 
 def data_settings(wildcards):
-    return configfile.data_job(ANALYSIS, wildcards.sample).model_dump_json(
-        by_alias=True
-    )
+    return configfile.data_settings(ANALYSIS, wildcards.sample)
 
 
 def training_settings(wildcards):

@@ -16,4 +16,4 @@ rule data:
         urls=ntuple_urls,
         code=code_digest("hepml.data.stage"),
     shell:
-        "hepml data {input} {params.urls:q} --settings {params.settings:q} --output {output} 2> {log}"
+        "hepml data {input:q} {params.urls:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"

@@ -18,8 +18,8 @@ rule infer:
         scores=score_options,
         code=code_digest("hepml.inference.stage"),
     shell:
-        "hepml infer {input.data} {params.scores} --settings {params.settings:q}"
-        " --output {output.result} --workspace {output.workspace} 2> {log}"
+        "hepml infer {input.data:q} {params.scores} --settings {params.settings:q}"
+        " --output {output.result:q} --workspace {output.workspace:q} 2> {log:q}"
 
 
 rule compare:
@@ -37,14 +37,14 @@ rule compare:
             caption="../report/comparison.rst",
         ),
     log:
-        f"{RESULTS}/logs/inference/compare.log",
+        f"{RESULTS}/logs/compare.log",
     params:
         models=model_options,
         luminosity=ANALYSIS.luminosity,
         code=code_digest("hepml.inference.stage"),
     shell:
-        "hepml compare {input.results} {params.models} --luminosity {params.luminosity}"
-        " --output $(dirname {output.json}) 2> {log}"
+        "hepml compare {input.results:q} {params.models} --luminosity {params.luminosity}"
+        " --output $(dirname {output.json:q}) 2> {log:q}"
 
 
 rule provenance:
@@ -58,4 +58,4 @@ rule provenance:
         settings=all_settings,
         code=code_digest("hepml.provenance"),
     shell:
-        "hepml provenance {input} --settings {params.settings:q} --output {output} 2> {log}"
+        "hepml provenance {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"

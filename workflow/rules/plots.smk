@@ -19,8 +19,8 @@ rule plot_variable:
         label=variable_label,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot variable {input} --variable {wildcards.variable} --label {params.label:q}"
-        " --caption {params.caption:q} --output {output.png} 2> {log}"
+        "hepml plot variable {input:q} --variable {wildcards.variable} --label {params.label:q}"
+        " --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
 rule plot_cutflow:
@@ -37,7 +37,7 @@ rule plot_cutflow:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot cutflow {input} --caption {params.caption:q} --output {output.png} 2> {log}"
+        "hepml plot cutflow {input:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
 rule plot_training:
@@ -58,8 +58,8 @@ rule plot_training:
         title=method_title,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot training {input} --title {params.title:q} --caption {params.caption:q}"
-        " --output {output.png} 2> {log}"
+        "hepml plot training {input:q} --title {params.title:q} --caption {params.caption:q}"
+        " --output {output.png:q} 2> {log:q}"
 
 
 rule plot_llr:
@@ -80,8 +80,8 @@ rule plot_llr:
         title=method_title,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot llr {input} --title {params.title:q} --caption {params.caption:q}"
-        " --output {output.png} 2> {log}"
+        "hepml plot llr {input:q} --title {params.title:q} --caption {params.caption:q}"
+        " --output {output.png:q} 2> {log:q}"
 
 
 rule plot_histogram:
@@ -101,7 +101,7 @@ rule plot_histogram:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot histogram {input} --caption {params.caption:q} --output {output.png} 2> {log}"
+        "hepml plot histogram {input:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
 rule plot_methods:
@@ -123,8 +123,8 @@ rule plot_methods:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot {wildcards.figure} {input} --caption {params.caption:q} --output {output.png}"
-        " 2> {log}"
+        "hepml plot {wildcards.figure} {input:q} --caption {params.caption:q} --output {output.png:q}"
+        " 2> {log:q}"
 
 
 rule plot_summary:
@@ -143,7 +143,7 @@ rule plot_summary:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml plot summary {input} --caption {params.caption:q} --output {output.png} 2> {log}"
+        "hepml plot summary {input:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
 rule report:
@@ -177,4 +177,4 @@ rule report:
         sources=report_options,
         code=code_digest("hepml.plots.stage"),
     shell:
-        "hepml report {params.sources} --settings {params.settings:q} --output {output} 2> {log}"
+        "hepml report {params.sources} --settings {params.settings:q} --output {output:q} 2> {log:q}"

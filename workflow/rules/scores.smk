@@ -5,7 +5,7 @@ rule score:
     output:
         f"{RESULTS}/scores/{{model}}/{{sample}}.parquet",
     log:
-        f"{RESULTS}/logs/scores/{{model}}_{{sample}}.log",
+        f"{RESULTS}/logs/scores/{{model}}/{{sample}}.log",
     threads: 1
     resources:
         mem_mb=1500,
@@ -14,5 +14,5 @@ rule score:
         spectators=[f"--spectator={name}" for name in ANALYSIS.data.spectators],
         code=code_digest("hepml.scores.stage"),
     shell:
-        "hepml score {input.models} --data {input.data} {params.spectators} --output {output}"
-        " 2> {log}"
+        "hepml score {input.models:q} --data {input.data:q} {params.spectators} --output {output:q}"
+        " 2> {log:q}"

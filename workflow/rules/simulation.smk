@@ -13,4 +13,4 @@ rule simulate:
         settings=simulation_settings,
         code=code_digest("hepml.simulation.stage"),
     shell:
-        "hepml simulate {output} --settings {params.settings:q} 2> {log}"
+        "hepml simulate {output:q} --settings {params.settings:q} > {log:q} 2>&1"

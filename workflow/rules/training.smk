@@ -4,9 +4,9 @@ rule train:
     output:
         directory(f"{RESULTS}/training/{{model}}/fold{{fold}}"),
     log:
-        f"{RESULTS}/logs/training/{{model}}_fold{{fold}}.log",
+        f"{RESULTS}/logs/training/{{model}}/fold{{fold}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/training/{{model}}_fold{{fold}}.tsv"
+        f"{RESULTS}/benchmarks/training/{{model}}/fold{{fold}}.tsv"
     threads: 1
     resources:
         mem_mb=2000,
@@ -15,5 +15,5 @@ rule train:
         settings=training_settings,
         code=code_digest("hepml.training.stage"),
     shell:
-        "hepml train {input} --settings {params.settings:q} --fold {wildcards.fold}"
-        " --output {output} 2> {log}"
+        "hepml train {input:q} --settings {params.settings:q} --fold {wildcards.fold}"
+        " --output {output:q} 2> {log:q}"
