@@ -36,7 +36,8 @@ STEPS = ("centre", "rotate", "flip", "normalise")
 _MOMENTUM = ("px", "py", "pz")
 _JETS_AT_ONCE = 1024  # their intermediate arrays stay in the cache
 _SMALLEST_PT = 1e-12  # GeV; keeps the pseudorapidity finite
-_LARGEST = 1e9  # GeV
+_MOST_PIXELS = 4096  # float32 counts pixels up to their square
+_LARGEST = 1e8  # GeV
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,15 @@ class ImageSettings:
     steps: tuple[str, ...] = STEPS
 
     def __post_init__(self) -> None:
-        if self.pixels < 1 or not 0 < self.half_width < math.inf:
+        if not 1 <= self.pixels <= _MOST_PIXELS or not 0 < self.half_width < math.inf:
             raise InputError(
                 f"images: {self.pixels} pixels over a half width of {self.half_width}; both must "
-                "be positive"
+                f"be positive, and pixels at most {_MOST_PIXELS}"
             )
-        for what, given, known in (
-            ("channels", self.channels, CHANNELS),
-            ("steps", self.steps, STEPS),
-        ):
-            for name in given:
-                if name not in known:
-                    raise InputError(f"images.{what}: no {name!r} ({nearest(name, known)})")
+        named = (("channels", self.channels, CHANNELS), ("steps", self.steps, STEPS))
+        for what, given, known in named:
+            for name in set(given) - set(known):
+                raise InputError(f"images.{what}: no {name!r} ({nearest(name, known)})")
         if not self.channels or len(set(self.channels)) < len(self.channels):
             raise InputError(f"images.channels: {self.channels} must be one or more, each once")
         ordered = tuple(step for step in STEPS if step in self.steps)
@@ -242,12 +240,13 @@ def _preprocess(
     jet_pt = total(pt)
     jet_pt = spread(xp.where(jet_pt > 0, jet_pt, 1))
     if "centre" in steps:
-        phi = _azimuth(px, py, spread(total(px)), spread(total(py)), xp)
+        x, y = (spread(component) for component in _direction(total(px), total(py), xp))
+        phi = _azimuth(pt, px * x + py * y, py * x - px * y, xp)
         share = pt / jet_pt
         eta = eta - spread(total(share * eta))
         phi = phi - spread(total(share * phi))
     else:
-        phi = _azimuth(px, py, xp.ones_like(px), xp.zeros_like(py), xp)
+        phi = _azimuth(pt, px, py, xp)
     if "rotate" in steps:
         eta, phi = _rotate(pt, eta, phi, segments)
     if "flip" in steps:
@@ -262,18 +261,22 @@ def _pseudorapidity(pt: Column, pz: Column, xp: Namespace) -> Column:
     return xp.copysign(size, pz)
 
 
-def _azimuth(px: Column, py: Column, axis_x: Column, axis_y: Column, xp: Namespace) -> Column:
-    """Angle from an axis in [-π, π]; from the x axis where the axis has no length.
+def _direction(x: Column, y: Column, xp: Namespace) -> tuple[Column, Column]:
+    """Unit vectors; the x axis where there is no length."""
+    length = xp.sqrt(x * x + y * y)
+    none = length == 0
+    length = xp.where(none, 1, length)
+    return xp.where(none, 1, x / length), y / length
+
+
+def _azimuth(pt: Column, along: Column, across: Column, xp: Namespace) -> Column:
+    """Angle of (along, across), of length pT, in [-π, π].
 
     tan(φ/2) = sin φ/(1 + cos φ), on the nearer side of ±π/2: three times faster than arctan2.
     """
-    axis_x = xp.where((axis_x == 0) & (axis_y == 0), 1, axis_x)
-    along, across = px * axis_x + py * axis_y, py * axis_x - px * axis_y
-    length = xp.sqrt(along * along + across * across)
-    half = xp.arctan(across / xp.clip(length + xp.abs(along), _SMALLEST_PT, None))
-    return xp.where(
-        along < 0, xp.copysign(xp.full_like(half, math.pi), across) - 2 * half, 2 * half
-    )
+    half = xp.arctan(across / xp.clip(pt + xp.abs(along), _SMALLEST_PT, None))
+    behind = xp.copysign(xp.full_like(half, math.pi), across) - 2 * half
+    return xp.where(along < 0, behind, 2 * half)
 
 
 def _rotate(pt: Column, eta: Column, phi: Column, segments: Segments) -> tuple[Column, Column]:

@@ -56,7 +56,7 @@ class Cnn(nn.Module):
 
     Parameters: see :func:`count_parameters`.
 
-    Weights are stored ``channels_last``, and convolutions follow the weights: about twice as fast
+    Weights are stored ``channels_last``, and convolutions follow the weights: 1.2 times as fast
     on a CPU, with the same result up to rounding.
 
     Args:
