@@ -193,7 +193,46 @@ class Mlp(Settings):
     training: Training = Training()
 
 
-Model = Mlp  # a union, told apart by `architecture`, as architectures are added
+class Images(Settings):
+    """What a jet image shows: see hepml.inputs.images."""
+
+    pixels: int = Field(40, gt=0, description="along each axis")
+    half_width: Real = Field(0.8, gt=0, description="in η and φ, from the centre to the border")
+    channels: tuple[Literal["pt", "multiplicity", "charged_pt", "neutral_pt"], ...] = Field(
+        ("pt",), min_length=1
+    )
+    steps: tuple[Literal["centre", "rotate", "flip", "normalise"], ...] = Field(
+        ("centre", "rotate", "flip", "normalise"), description="of the preprocessing, in this order"
+    )
+
+
+class Cnn(Settings):
+    """A residual convolutional network on jet images."""
+
+    architecture: Literal["cnn"]
+    title: str = Field("", description="in tables and figures; the key without it")
+    images: Images = Images()
+    width: int = Field(16, gt=0, description="channels of the first stage")
+    stages: int = Field(3, gt=0, description="resolutions, each half of the one before")
+    blocks: int = Field(1, gt=0, description="residual blocks of each stage")
+    dropout: Real = Field(0, ge=0, lt=1)
+    training: Training = Training(batch_size=256, learning_rate=3e-3, epochs=8, patience=6)
+
+
+class ParticleTransformer(Settings):
+    """Particle Transformer (arXiv:2202.03772) on the particles of a jet."""
+
+    architecture: Literal["particle_transformer"]
+    title: str = Field("", description="in tables and figures; the key without it")
+    features: Literal["kin", "full"] = Field("kin", description="per particle, as for JetClass")
+    maximum: int = Field(128, gt=0, description="particles of a jet that are kept, hardest first")
+    size: Literal["small", "published"] = Field("small", description="small suits a CPU")
+    pairs: bool = Field(True, description="false: attention without pair features")
+    training: Training = Training(batch_size=128, learning_rate=1e-3, epochs=8, patience=6)
+
+
+# told apart by `architecture`
+Model = Annotated[Mlp | Cnn | ParticleTransformer, Field(discriminator="architecture")]
 
 
 class Cut(Settings):
@@ -245,7 +284,8 @@ class Analysis(Settings):
         used += [(f"data.spectators[{i}]", name) for i, name in enumerate(self.data.spectators)]
         used += [("plots.labels", name) for name in self.plots.labels]
         for model, settings in self.models.items():
-            used += [(f"models.{model}.features", name) for name in settings.features]
+            if isinstance(settings, Mlp):
+                used += [(f"models.{model}.features", name) for name in settings.features]
         problems = [
             f"{where}: no variable {name!r} in data.variables "
             f"({nearest(name, self.data.variables)})"
@@ -256,6 +296,9 @@ class Analysis(Settings):
             f"data.variables.{name}: every sample has a column of that name; rename yours"
             for name in sorted(RESERVED & self.data.variables.keys())
         ]
+        for model, settings in self.models.items():
+            if not isinstance(settings, Mlp) and not self.data.particles:
+                problems.append(f"models.{model}: reads particles; set data.particles: true")
         if "cuts" in self.models:
             problems.append("models.cuts: the name is taken by the cut-based selection")
         if problems:

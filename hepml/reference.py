@@ -1,6 +1,7 @@
 """The config's own documentation, made from its models: JSON schema and a page of all keys."""
 
 import json
+from inspect import isclass
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -35,14 +36,20 @@ def page() -> str:
     return "\n".join([INTRODUCTION, *tables])
 
 
-def _collect(model: type[BaseModel], where: str, groups: dict[type[BaseModel], str]) -> None:
+def _collect(
+    model: type[BaseModel], where: str, groups: dict[type[BaseModel], str], remark: str = ""
+) -> None:
     """Find all models below one, each with the key where it first stands."""
     if model in groups:
         return
-    groups[model] = where
+    groups[model] = where + remark
     for name, field in model.model_fields.items():
-        for inner in _models(field.annotation):
-            _collect(inner, _join(where, field.alias or name, field), groups)
+        inners = _models(field.annotation)
+        for inner in inners:
+            # of several, the architecture tells which is meant
+            kind = inner.model_fields.get("architecture") if len(inners) > 1 else None
+            remark = f" (architecture: {get_args(kind.annotation)[0]})" if kind else ""
+            _collect(inner, _join(where, field.alias or name, field), groups, remark)
 
 
 def _join(where: str, name: str, field: FieldInfo) -> str:
@@ -53,7 +60,7 @@ def _join(where: str, name: str, field: FieldInfo) -> str:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isclass(annotation) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models(part)]
 

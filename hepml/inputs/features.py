@@ -1,46 +1,25 @@
-"""Named variables of many samples as one table for a network."""
+"""Named variables of many samples as one table for a network, and how it is scaled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int8
+from jaxtyping import Float, Float32
 
 from hepml.data.store import Columns
 from hepml.errors import InputError
 
 
-@dataclass(frozen=True)
-class Table:
-    """Events of several samples, one after another."""
-
-    features: Float32[np.ndarray, "events features"]
-    label: Int8[np.ndarray, " events"]
-    weight: Float64[np.ndarray, " events"]
-    fold: Int8[np.ndarray, " events"]
-
-    def where(self, keep: np.ndarray) -> "Table":
-        """Events for which ``keep`` is true."""
-        return Table(self.features[keep], self.label[keep], self.weight[keep], self.fold[keep])
-
-
-def read_features(samples: Sequence[Columns], names: Sequence[str]) -> Table:
-    """Collect variables from the columns of samples.
+def read_features(
+    samples: Sequence[Columns], names: Sequence[str]
+) -> Float32[np.ndarray, "events features"]:
+    """Collect variables from the columns of samples, one column of the table each.
 
     Args:
         samples: opened columns, kept in this order.
-        names: the variables, one column of the table each.
+        names: the variables.
     """
-    return Table(
-        features=np.concatenate([_stack(sample, names) for sample in samples]),
-        label=np.concatenate([sample["label"] for sample in samples]),
-        weight=np.concatenate([sample["weight"] for sample in samples]),
-        fold=np.concatenate([sample["fold"] for sample in samples]),
-    )
-
-
-def _stack(sample: Columns, names: Sequence[str]) -> Float32[np.ndarray, "events features"]:
-    return np.stack([sample[name] for name in names], axis=1)
+    return np.concatenate([np.stack([s[name] for name in names], axis=1) for s in samples])
 
 
 @dataclass(frozen=True)

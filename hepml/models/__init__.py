@@ -1,12 +1,48 @@
 """Networks: pure modules that return logits."""
 
+from dataclasses import replace
+
 from torch import nn
 
+from hepml.config import Cnn as CnnSettings
+from hepml.config import Mlp as MlpSettings
 from hepml.config import Model
+from hepml.config import ParticleTransformer as ParticleTransformerSettings
 from hepml.inputs.features import Standardisation
+from hepml.inputs.sets import SetRecipe
+from hepml.models.cnn import Cnn
 from hepml.models.mlp import Mlp
+from hepml.models.particle_transformer import PUBLISHED, SMALL, ParticleTransformer
 
 
-def build(settings: Model, standardisation: Standardisation) -> nn.Module:
-    """Build the network that the settings describe."""
-    return Mlp(standardisation, settings.hidden, settings.dropout)
+def build(settings: Model, standardisation: Standardisation | None = None) -> nn.Module:
+    """Build the network that the settings describe.
+
+    Args:
+        settings: of the network.
+        standardisation: of the variables of an MLP; without it one that changes nothing, to be
+            overwritten by stored weights. The other networks have none.
+    """
+    if isinstance(settings, CnnSettings):
+        return _cnn(settings)
+    if isinstance(settings, ParticleTransformerSettings):
+        return _particle_transformer(settings)
+    return _mlp(settings, standardisation)
+
+
+def _mlp(settings: MlpSettings, standardisation: Standardisation | None) -> Mlp:
+    count = len(settings.features)
+    identity = Standardisation((0.0,) * count, (1.0,) * count)
+    return Mlp(standardisation or identity, settings.hidden, settings.dropout)
+
+
+def _cnn(settings: CnnSettings) -> Cnn:
+    # a typical pixel: a thousandth of a jet of unit pT, a GeV, or a particle
+    pt = 1e-3 if "normalise" in settings.images.steps else 1.0
+    scale = [1.0 if channel == "multiplicity" else pt for channel in settings.images.channels]
+    return Cnn(scale, settings.width, settings.stages, settings.blocks, settings.dropout)
+
+
+def _particle_transformer(settings: ParticleTransformerSettings) -> ParticleTransformer:
+    size = replace(PUBLISHED if settings.size == "published" else SMALL, pairs=settings.pairs)
+    return ParticleTransformer(len(SetRecipe(settings.features).names), size)

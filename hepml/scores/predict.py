@@ -2,16 +2,25 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import nn
 
-CHUNK = 65536  # events at a time: bounds the memory of hidden layers
+from hepml.inputs.source import Source
+
+CHUNK = 4096  # events at a time: bounds the memory of hidden layers
 
 
 @torch.no_grad()
 def logits(
-    network: nn.Module, inputs: Float[np.ndarray, "events features"]
+    network: nn.Module, source: Source, events: Int64[np.ndarray, " events"]
 ) -> Float[np.ndarray, " events"]:
-    """Logit of each event in float64, the network being in evaluation mode."""
-    chunks = torch.from_numpy(inputs).split(CHUNK)
-    return np.concatenate([network(chunk).double().numpy() for chunk in chunks])
+    """Logit of each event in float64, the network being in evaluation mode.
+
+    Args:
+        network: a trained network.
+        source: what it reads.
+        events: which of the source's.
+    """
+    pieces = [events[start : start + CHUNK] for start in range(0, len(events), CHUNK)]
+    results = [network(*source.take(piece)).double().numpy() for piece in pieces]
+    return np.concatenate(results) if results else np.empty(0)

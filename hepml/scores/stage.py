@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from hepml.artifacts import new_file
 from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
-from hepml.inputs.features import read_features
+from hepml.inputs import open_source
 from hepml.scores.predict import logits
 from hepml.training.checkpoint import Trained, load
 
@@ -68,10 +69,9 @@ def _folds(trained: dict[int, Trained], models: Sequence[Path]) -> int:
 
 def _score_by(trained: dict[int, Trained], columns: Columns, network: np.ndarray) -> np.ndarray:
     """Logit of each event by the network whose number stands in ``network``, float64."""
-    names = trained[0].job.model.features
-    features = read_features([columns], names).features
+    source = open_source([columns], trained[0].job.model, torch.device("cpu"))
     result = np.empty(columns.events)
     for number, model in trained.items():
-        chosen = network == number
-        result[chosen] = logits(model.network, features[chosen])
+        chosen = np.flatnonzero(network == number)
+        result[chosen] = logits(model.network, source, chosen)
     return result

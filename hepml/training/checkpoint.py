@@ -13,7 +13,6 @@ from hepml.artifacts import new_folder, write_json
 from hepml.config import TrainingJob
 from hepml.configfile import parse
 from hepml.errors import InputError
-from hepml.inputs.features import Standardisation
 from hepml.models import build
 
 
@@ -36,7 +35,8 @@ def save(folder: Path, trained: Trained, record: dict[str, Any]) -> None:
         record: history and costs, kept in ``model.json``.
     """
     with new_folder(folder) as temporary:
-        save_file(trained.network.state_dict(), temporary / "model.safetensors")
+        state = {name: value.contiguous() for name, value in trained.network.state_dict().items()}
+        save_file(state, temporary / "model.safetensors")
         write_json(
             temporary / "model.json",
             {
@@ -61,8 +61,7 @@ def load(folder: Path) -> Trained:
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder}: no readable network ({error}); run `hepml train`") from None
     job = parse(TrainingJob, json.dumps(description["settings"]), f"{folder}/model.json")
-    count = len(job.model.features)
-    network = build(job.model, Standardisation((0.0,) * count, (1.0,) * count))
+    network = build(job.model)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

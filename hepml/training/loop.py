@@ -6,33 +6,52 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from hepml.config import Training
 from hepml.errors import InputError
+from hepml.inputs.source import Source
 from hepml.training.losses import weighted_cross_entropy
+
+Batch = tuple[tuple[Tensor, ...], Tensor, Tensor]
+VALIDATION_BATCH = 4096  # events at a time, which bounds memory
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Events on the device that trains: a network's input, labels and weights of mean 1."""
+    """Events to train on: what the network reads, labels, and weights of mean 1.
 
-    inputs: Float[Tensor, "events features"]
+    Labels and weights lie on the device that trains; ``events`` says which of the source's.
+    """
+
+    source: Source
+    events: Int64[np.ndarray, " events"]
     label: Float[Tensor, " events"]
     weight: Float[Tensor, " events"]
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def shuffled(
-        self, size: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def to(self, device: torch.device) -> "Batches":
+        """The same with labels and weights on a device."""
+        return Batches(self.source, self.events, self.label.to(device), self.weight.to(device))
+
+    def shuffled(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
         """All events once in random order, in nearly equal batches of at most ``size``."""
-        order = torch.randperm(len(self), generator=generator).to(self.label.device)
+        return self._batches(torch.randperm(len(self), generator=generator), size)
+
+    def ordered(self, size: int) -> Iterator[Batch]:
+        """All events once as they come, in nearly equal batches of at most ``size``."""
+        return self._batches(torch.arange(len(self)), size)
+
+    def _batches(self, order: Tensor, size: int) -> Iterator[Batch]:
         for chosen in order.tensor_split(math.ceil(len(self) / size)):
-            yield self.inputs[chosen], self.label[chosen], self.weight[chosen]
+            inputs = self.source.take(self.events[chosen.numpy()])
+            here = chosen.to(self.label.device)
+            yield inputs, self.label[here], self.weight[here]
 
 
 @dataclass(frozen=True)
@@ -149,12 +168,12 @@ class _Run:
             events_per_second=len(self.training) / seconds,
         )
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _batches(self) -> Iterator[Batch]:
         return self.training.shuffled(self.settings.batch_size, self.generator)
 
-    def _step(self, inputs: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    def _step(self, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor) -> Tensor:
         self.optimiser.zero_grad()
-        loss = weighted_cross_entropy(self.network(inputs), label, weight)
+        loss = weighted_cross_entropy(self.network(*inputs), label, weight)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
         self.optimiser.step()
@@ -165,10 +184,11 @@ class _Run:
     def validate(self) -> float:
         """Mean loss over the validation events."""
         self.network.eval()
-        events = self.validation
-        return weighted_cross_entropy(
-            self.network(events.inputs), events.label, events.weight
-        ).item()
+        total = torch.zeros((), dtype=torch.float64)
+        for inputs, label, weight in self.validation.ordered(VALIDATION_BATCH):
+            loss = weighted_cross_entropy(self.network(*inputs), label, weight)
+            total += loss.double().cpu() * len(label)
+        return total.item() / len(self.validation)
 
 
 def _schedule(

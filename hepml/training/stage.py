@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from hepml.config import TrainingJob
+from hepml.config import Mlp, TrainingJob
 from hepml.data.store import open_columns
 from hepml.errors import InputError
-from hepml.inputs.features import Table, fit_standardisation, read_features
+from hepml.inputs import open_source
+from hepml.inputs.features import Standardisation, fit_standardisation
+from hepml.inputs.source import FeatureSource, Labels, Source, read_labels
 from hepml.models import build
 from hepml.training.checkpoint import Trained, save
 from hepml.training.loop import Batches, fit
@@ -44,34 +46,43 @@ def train(
     Raises:
         InputError: if a class is missing or has no positive weight, or the training diverges.
     """
-    table = read_features([open_columns(folder) for folder in data], job.model.features)
+    samples = [open_columns(folder) for folder in data]
+    source = open_source(samples, job.model, device)
+    labels = read_labels(samples)
     stop = validation_fold(fold, job.folds)
-    simulated = table.label >= 0
-    training = table.where(simulated & (table.fold != fold) & (table.fold != stop))
-    validation = table.where(simulated & (table.fold == stop))
-    balanced = balanced_weights(training.weight, training.label, f"training folds of fold {fold}")
-    scaling = fit_standardisation(training.features, balanced, job.model.features)
-
+    simulated = labels.label >= 0
+    training = np.flatnonzero(simulated & (labels.fold != fold) & (labels.fold != stop))
+    validation = np.flatnonzero(simulated & (labels.fold == stop))
+    batches = _batches(source, labels, training, f"training folds of fold {fold}")
     torch.manual_seed(job.seed * 1000 + fold)
-    network = build(job.model, scaling).to(device)
+    network = build(job.model, _standardisation(job, source, batches)).to(device)
     result = fit(
         network,
-        _batches(training, f"training folds of fold {fold}", device),
-        _batches(validation, f"fold {stop}", device),
+        batches.to(device),
+        _batches(source, labels, validation, f"fold {stop}").to(device),
         job.model.training,
         report,
     )
-    trained = Trained(network.cpu(), job, fold, _log_prior_odds(training.label, balanced))
-    save(output, trained, result.record() | _costs(network, training, device))
+    odds = _log_prior_odds(batches.label.numpy(), batches.weight.numpy())
+    costs = _costs(network, len(training), device)
+    save(output, Trained(network.cpu(), job, fold, odds), result.record() | costs)
 
 
-def _batches(table: Table, events: str, device: torch.device) -> Batches:
-    weight = balanced_weights(table.weight, table.label, events)
+def _batches(source: Source, labels: Labels, events: np.ndarray, name: str) -> Batches:
+    """Some events with balanced weights, on the CPU."""
+    label, weight = labels.label[events], labels.weight[events]
+    balanced = balanced_weights(weight, label, name)
     return Batches(
-        inputs=torch.from_numpy(table.features).to(device),
-        label=torch.from_numpy(table.label.astype(np.float32)).to(device),
-        weight=torch.from_numpy(weight).to(device),
+        source, events, torch.from_numpy(label.astype(np.float32)), torch.from_numpy(balanced)
     )
+
+
+def _standardisation(job: TrainingJob, source: Source, batches: Batches) -> Standardisation | None:
+    """Scale of the variables of an MLP in the training folds; other networks have none."""
+    if not isinstance(source, FeatureSource) or not isinstance(job.model, Mlp):
+        return None
+    (features,) = source.take(batches.events)
+    return fit_standardisation(features.cpu().numpy(), batches.weight.numpy(), job.model.features)
 
 
 def _log_prior_odds(label: np.ndarray, weight: np.ndarray) -> float:
@@ -80,10 +91,10 @@ def _log_prior_odds(label: np.ndarray, weight: np.ndarray) -> float:
     return math.log(totals[0] / totals[1])
 
 
-def _costs(network: nn.Module, training: Table, device: torch.device) -> dict[str, object]:
+def _costs(network: nn.Module, events: int, device: torch.device) -> dict[str, object]:
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
-        "training_events": len(training.label),
+        "training_events": events,
         "device": device.type,
         "threads": torch.get_num_threads(),
     }

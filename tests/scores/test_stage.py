@@ -7,6 +7,7 @@ from hepml.config import Mlp, TrainingJob
 from hepml.data.store import ColumnWriter
 from hepml.errors import InputError
 from hepml.inputs.features import Standardisation
+from hepml.inputs.source import FeatureSource
 from hepml.models import build
 from hepml.scores.predict import logits
 from hepml.scores.stage import score
@@ -97,7 +98,9 @@ def test_a_score_that_is_not_finite_is_refused(networks, sample, tmp_path):
 
 def test_chunks_change_nothing(monkeypatch):
     network = build(MODEL, Standardisation((0.0,), (1.0,))).eval()
-    inputs = np.linspace(-3, 3, 23, dtype=np.float32)[:, None]
-    whole = logits(network, inputs)
+    source, events = FeatureSource(torch.linspace(-3, 3, 23)[:, None]), np.arange(23)
+    whole = logits(network, source, events)
     monkeypatch.setattr("hepml.scores.predict.CHUNK", 5)
-    np.testing.assert_allclose(logits(network, inputs), whole, rtol=1e-6)
+    np.testing.assert_allclose(logits(network, source, events), whole, rtol=1e-6)
+    np.testing.assert_allclose(logits(network, source, np.flip(events).copy()), whole[::-1], rtol=1e-6)
+    assert len(logits(network, source, events[:0])) == 0

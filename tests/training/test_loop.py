@@ -7,10 +7,16 @@ import torch
 from hepml.config import Training
 from hepml.errors import InputError
 from hepml.inputs.features import Standardisation
+from hepml.inputs.source import FeatureSource
 from hepml.models.mlp import Mlp
 from hepml.training.loop import Batches, fit
 
 IDENTITY = Standardisation(mean=(0.0,), deviation=(1.0,))
+
+
+def batches(x, label, weight):
+    source = FeatureSource(torch.as_tensor(x, dtype=torch.float32)[:, None])
+    return Batches(source, np.arange(len(label)), label, weight)
 
 
 def gaussians(events, seed, separation=1.0):
@@ -18,11 +24,7 @@ def gaussians(events, seed, separation=1.0):
     generator = np.random.default_rng(seed)
     label = np.arange(events) % 2
     x = generator.normal(separation * label, 1)
-    return Batches(
-        inputs=torch.tensor(x[:, None], dtype=torch.float32),
-        label=torch.tensor(label, dtype=torch.float32),
-        weight=torch.ones(events),
-    )
+    return batches(x, torch.tensor(label, dtype=torch.float32), torch.ones(events))
 
 
 def trained(settings, seed=1, events=4000, disturb=False):
@@ -49,7 +51,7 @@ def test_weights_count_as_that_many_events():
     """Background with weight 3 beside signal with weight 1 shifts the logit by -ln 3."""
     events = gaussians(20000, 3)
     weight = torch.where(events.label == 0, 1.5, 0.5)
-    weighted = Batches(events.inputs, events.label, weight)
+    weighted = Batches(events.source, events.events, events.label, weight)
     torch.manual_seed(1)
     network = Mlp(IDENTITY, hidden=[16])
     settings = Training(epochs=10, patience=9, batch_size=100, learning_rate=1e-2)
@@ -69,10 +71,12 @@ def test_same_seed_same_bits_whoever_else_draws():
 
 
 def test_every_event_once_per_epoch_in_batches_of_at_most_the_size():
-    events = Batches(torch.arange(103.0)[:, None], torch.arange(103.0), torch.ones(103))
-    batches = list(events.shuffled(10, torch.Generator().manual_seed(1)))
-    assert [len(label) for _, label, _ in batches] == [10] * 4 + [9] * 7
-    seen = torch.cat([label for _, label, _ in batches])
+    events = batches(torch.arange(103.0), torch.arange(103.0), torch.ones(103))
+    found = list(events.shuffled(10, torch.Generator().manual_seed(1)))
+    assert [len(label) for _, label, _ in found] == [10] * 4 + [9] * 7
+    seen = torch.cat([label for _, label, _ in found])
+    for (inputs,), label, _ in found:
+        assert torch.equal(inputs[:, 0], label)
     assert torch.equal(seen.sort().values, torch.arange(103.0))
     assert not torch.equal(seen, torch.arange(103.0))
 
@@ -87,8 +91,9 @@ def test_the_best_epoch_is_kept():
     losses = [epoch.validation_loss for epoch in result.history]
     assert result.best_epoch == 1 + int(np.argmin(losses)) < 30
     with torch.no_grad():
+        (inputs,) = validation.source.take(validation.events)
         kept = torch.nn.functional.binary_cross_entropy_with_logits(
-            network(validation.inputs), validation.label
+            network(inputs), validation.label
         )
     assert kept.item() == pytest.approx(min(losses), rel=1e-5)
 
@@ -110,7 +115,7 @@ def test_progress_names_loss_and_speed():
 
 def test_a_loss_that_explodes_says_where():
     events = gaussians(64, 1)
-    broken = Batches(events.inputs * 1e38, events.label, events.weight * 1e38)
+    broken = batches(1e38 * torch.randn(64), events.label, events.weight * 1e38)
     settings = Training(epochs=2, patience=1, batch_size=16)
     with pytest.raises(InputError, match=r"not finite at step 0 of epoch 1 .*learning rate"):
         fit(Mlp(IDENTITY, hidden=[4]), broken, broken, settings, lambda _: None)
@@ -118,7 +123,7 @@ def test_a_loss_that_explodes_says_where():
 
 def test_a_validation_loss_that_is_not_finite_is_told():
     events = gaussians(64, 1)
-    broken = Batches(events.inputs * float("inf"), events.label, events.weight)
+    broken = batches(torch.full((64,), float("inf")), events.label, events.weight)
     settings = Training(epochs=2, patience=1, batch_size=16)
     with pytest.raises(InputError, match="validation loss is not finite after epoch 1"):
         fit(Mlp(IDENTITY, hidden=[4]), events, broken, settings, lambda _: None)

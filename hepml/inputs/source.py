@@ -1,0 +1,104 @@
+"""What a network takes in, for any choice of events: from memory, or straight from the columns."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Float64, Int8, Int64
+from torch import Tensor
+
+from hepml.data.store import Columns
+from hepml.errors import InputError
+
+Prepare = Callable[[np.ndarray, np.ndarray], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which class each event of several samples belongs to, one sample after another."""
+
+    label: Int8[np.ndarray, " events"]
+    weight: Float64[np.ndarray, " events"]
+    fold: Int8[np.ndarray, " events"]
+
+
+def read_labels(samples: Sequence[Columns]) -> Labels:
+    """Labels, weights and folds of all events of opened columns."""
+    names = ("label", "weight", "fold")
+    return Labels(*(np.concatenate([sample[name] for sample in samples]) for name in names))
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Inputs of a network for chosen events."""
+
+    def take(self, events: Int64[np.ndarray, " batch"]) -> tuple[Tensor, ...]:
+        """The network's arguments for these events, in this order."""
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Named variables, held in memory on the device that trains."""
+
+    features: Float32[Tensor, "events features"]
+
+    def take(self, events: Int64[np.ndarray, " batch"]) -> tuple[Tensor, ...]:
+        """One tensor of shape (batch, features)."""
+        return (self.features[torch.from_numpy(events).to(self.features.device)],)
+
+
+class ParticleSource:
+    """Particles of several samples, read from their memory maps batch by batch.
+
+    Nothing is held in memory but the offsets; what was read lately stays in the page cache.
+
+    Args:
+        samples: opened columns with particles; events are numbered through them in this order.
+        prepare: makes a network's arguments of packed particles: values of shape (particles,
+            fields) and counts of shape (batch,).
+    """
+
+    def __init__(self, samples: Sequence[Columns], prepare: Prepare) -> None:
+        self._particles = [sample.particles() for sample in samples]
+        self._first = np.cumsum([0, *(sample.events for sample in samples)])
+        self._prepare = prepare
+        fields = {particles.fields for particles in self._particles}
+        if len(fields) > 1:
+            raise InputError(
+                f"samples store different particle fields: {sorted(map(list, fields))}; run "
+                "`hepml data` for all of them with one schema"
+            )
+
+    def take(self, events: Int64[np.ndarray, " batch"]) -> tuple[Tensor, ...]:
+        """What ``prepare`` makes of the particles of these events."""
+        return self._prepare(*self.gather(events))
+
+    def gather(
+        self, events: Int64[np.ndarray, " batch"]
+    ) -> tuple[Float32[np.ndarray, "particles fields"], Int64[np.ndarray, " batch"]]:
+        """Particles of these events one after another, and how many each has."""
+        sample = np.searchsorted(self._first, events, side="right") - 1
+        counts = np.empty(len(events), np.int64)
+        start = np.empty(len(events), np.int64)
+        for number in np.unique(sample):
+            mine = sample == number
+            offsets = self._particles[number].offsets
+            local = events[mine] - self._first[number]
+            start[mine] = offsets[local]
+            counts[mine] = offsets[local + 1] - start[mine]
+        width = len(self._particles[0].fields)
+        values = np.empty((int(counts.sum()), width), np.float32)
+        of_particle = np.repeat(sample, counts)
+        position = _runs(start, counts)
+        for number in np.unique(sample):
+            mine = of_particle == number
+            values[mine] = self._particles[number].values[position[mine]]
+        return values, counts
+
+
+def _runs(start: Int64[np.ndarray, " n"], counts: Int64[np.ndarray, " n"]) -> np.ndarray:
+    """start[0], start[0] + 1, ..., then the same from start[1]: counts[i] numbers each."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(start - before, counts) + np.arange(int(counts.sum()))
