@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from hepml.models.packing import Packing
+from hepml.models.packing import Group
 
 
 class Dropout(nn.Module):
@@ -46,13 +46,13 @@ class _Keep(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(kept)
         ctx.scale = scale
-        return torch.where(kept, x, 0).mul_(scale)
+        return torch.where(kept, x, x.new_zeros(())).mul_(scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
         (kept,) = ctx.saved_tensors
-        return torch.where(kept, grad, 0).mul_(ctx.scale), None, None
+        return torch.where(kept, grad, grad.new_zeros(())).mul_(ctx.scale), None, None
 
 
 @dataclass(frozen=True)
@@ -160,42 +160,32 @@ class ParticleBlock(Block):
     """Every particle attends to the particles of its jet (arXiv:2202.03772, Sec. 3.2)."""
 
     def forward(
-        self, x: Float[Tensor, "tokens width"], packing: Packing, biases: list[Tensor]
+        self, x: Float[Tensor, "tokens width"], group: Group, bias: Tensor
     ) -> Float[Tensor, "tokens width"]:
-        """Mix the particles of each jet.
+        """Mix the particles of each jet of a group.
 
         Args:
-            x: tokens in the sorted order of the packing.
-            packing: of the jets.
-            biases: for each group, added to the scores: (jets, heads or 1, length or 1, length).
+            x: tokens of the group.
+            group: which of them are of one jet.
+            bias: added to the scores, (jets, heads or 1, length or 1, length).
         """
-        qkv = self.qkv(self.pre_attention_norm(x))
-        mixed = []
-        for group, bias in zip(packing.groups, biases, strict=True):
-            table = group.pad(qkv).unflatten(2, (3, self.heads, -1))
-            q, k, v = table.permute(2, 0, 3, 1, 4).contiguous()
-            mixed.append(group.unpad(self.attend(q, k, v, bias)))
-        return self.add_network(self.add_attention(x, torch.cat(mixed)))
+        table = group.pad(self.qkv(self.pre_attention_norm(x))).unflatten(2, (3, self.heads, -1))
+        q, k, v = table.permute(2, 0, 3, 1, 4).contiguous()
+        return self.add_network(self.add_attention(x, group.unpad(self.attend(q, k, v, bias))))
 
 
 class ClassBlock(Block):
-    """A class token attends to itself and the particles (arXiv:2202.03772, Sec. 3.2).
-
-    A jet without particles leaves the token with itself alone: such jets share a learned output.
-    """
+    """A class token attends to itself and the particles (arXiv:2202.03772, Sec. 3.2)."""
 
     def forward(
-        self,
-        token: Float[Tensor, "jets width"],
-        x: Float[Tensor, "tokens width"],
-        packing: Packing,
+        self, token: Float[Tensor, "jets width"], x: Float[Tensor, "tokens width"], group: Group
     ) -> Float[Tensor, "jets width"]:
-        """Update the class token of each jet.
+        """Update the class token of each jet of a group.
 
         Args:
-            token: of each jet, in the sorted order of the packing.
-            x: tokens of the particles in the sorted order.
-            packing: of the jets.
+            token: of each jet.
+            x: tokens of the particles.
+            group: which of them are of one jet.
         """
         width = token.shape[1]
         of_query, of_rest = self.qkv.weight.split([width, 2 * width])
@@ -203,23 +193,14 @@ class ClassBlock(Block):
         query = functional.linear(token, of_query, bias_of_query)  # not normalised, as published
         own = functional.linear(self.pre_attention_norm(token), of_rest, bias_of_rest)
         theirs = functional.linear(self.pre_attention_norm(x), of_rest, bias_of_rest)
-        mixed = [own[: packing.empty, width:]]  # attention to itself alone: its value
-        for group in packing.groups:
-            table = torch.cat([own[group.jets, None], group.pad(theirs)], 1)
-            k, v = table.unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
-            q = query[group.jets].unflatten(1, (self.heads, 1, -1))
-            bias = functional.pad(_off_padding(group.real, theirs), (1, 0))
-            mixed.append(self.attend(q, k, v, bias).flatten(0, 1))
-        return self.add_network(self.add_attention(token, torch.cat(mixed)))
+        table = torch.cat([own[:, None], group.pad(theirs)], 1)
+        k, v = table.unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
+        q = query.unflatten(1, (self.heads, 1, -1))
+        bias = functional.pad(off_padding(group, like=theirs), (1, 0))
+        return self.add_network(self.add_attention(token, self.attend(q, k, v, bias).flatten(0, 1)))
 
 
-def key_biases(packing: Packing, like: Tensor) -> list[Tensor]:
-    """Biases that only keep attention off places without a particle, (jets, 1, 1, length)."""
-    return [_off_padding(group.real, like) for group in packing.groups]
-
-
-def _off_padding(
-    real: Bool[Tensor, "jets length"], like: Tensor
-) -> Float[Tensor, "jets 1 1 length"]:
-    bias = like.new_zeros(real.shape).masked_fill_(~real, -torch.inf)
+def off_padding(group: Group, like: Tensor) -> Float[Tensor, "jets 1 1 length"]:
+    """Bias that only keeps attention off places without a particle."""
+    bias = like.new_zeros(group.real.shape).masked_fill_(~group.real, -torch.inf)
     return bias[:, None, None, :]

@@ -26,11 +26,11 @@ class Group:
     slots: Int[Tensor, " tokens"]  # rows of the tokens in the padded table (jets * length)
     real: Bool[Tensor, "jets length"]
 
-    def pad(self, packed: Float[Tensor, "all_tokens width"]) -> Float[Tensor, "jets length width"]:
+    def pad(self, packed: Float[Tensor, "tokens width"]) -> Float[Tensor, "jets length width"]:
         """Table with one row of places per jet; zero where there is no particle."""
         table = packed.new_zeros(self.real.numel(), packed.shape[1])
-        table = table.index_copy(0, self.slots, packed[self.tokens])
-        return table.view(*self.real.shape, -1)
+        table = table.index_copy(0, self.slots, packed)
+        return table.view(*self.real.shape, packed.shape[1])
 
     def unpad(self, table: Float[Tensor, "jets length width"]) -> Float[Tensor, "tokens width"]:
         """Inverse of :meth:`pad`."""
@@ -43,7 +43,6 @@ class Packing:
 
     jet_order: Int[Tensor, " jets"]
     token_order: Int[Tensor, " tokens"]
-    empty: int  # jets without particles, the first ones; they belong to no group
     groups: tuple[Group, ...]
 
 
@@ -65,7 +64,6 @@ def pack(counts: Int[Tensor, " jets"], groups: int, device: torch.device) -> Pac
     return Packing(
         jet_order=torch.from_numpy(order).to(device),
         token_order=torch.from_numpy(token_order).to(device),
-        empty=bounds[0],
         groups=tuple(
             _group(lengths, slice(first, last), device)
             for first, last in itertools.pairwise(bounds)
@@ -74,10 +72,10 @@ def pack(counts: Int[Tensor, " jets"], groups: int, device: torch.device) -> Pac
 
 
 def _bounds(lengths: np.ndarray, groups: int) -> list[int]:
-    """Where groups begin and end: about as many jets with particles in each."""
+    """Where groups begin and end: jets without particles, then about as many jets in each."""
     empty = int(np.searchsorted(lengths, 0, side="right"))
     cuts = np.linspace(empty, len(lengths), groups + 1).round().astype(int)
-    return np.unique(cuts).tolist()
+    return np.unique([0, *cuts]).tolist()
 
 
 def _group(lengths: np.ndarray, jets: slice, device: torch.device) -> Group:

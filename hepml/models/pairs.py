@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepml.models.packing import Group, Packing
+from hepml.models.rows import Layer, infer_rows, train_rows
 
 PairForm = Literal["published", "massless"]
 _SMALLEST = 1e-8  # under each logarithm, as published
@@ -129,18 +130,23 @@ class PairEmbedding(nn.Module):
         self, momenta: Float[Tensor, "tokens 4"], packing: Packing
     ) -> list[Float[Tensor, "jets heads length length"]]:
         """Bias of the attention scores in each group, -inf for places without a particle."""
-        pairs = [find_pairs(group) for group in packing.groups]
-        if not pairs:
+        if not packing.groups:
             return []
+        pairs = [find_pairs(group) for group in packing.groups]
         features = [pair_features(momenta, p.i, p.j, self.form) for p in pairs]
         embedded = self.embed(torch.cat(features)).split([len(f) for f in features])
         return [_table(*each) for each in zip(embedded, pairs, packing.groups, strict=True)]
 
     def embed(self, x: Float[Tensor, "pairs 4"]) -> Float[Tensor, "pairs heads"]:
-        """Embed the features of pairs."""
+        """Embed the features of pairs; on a CPU without large intermediate tensors."""
+        layers = [Layer(*pair) for pair in zip(self.linears, self.norms, strict=True)]
+        if x.is_cpu and not torch.is_grad_enabled() and not self.training:
+            return infer_rows(x, self.input_norm, layers)
         x = self.input_norm(x)
-        for linear, norm in zip(self.linears, self.norms, strict=True):
-            x = functional.gelu(norm(linear(x)))
+        if x.is_cpu and self.training and len(x) > 1:
+            return train_rows(x, layers)
+        for layer in layers:
+            x = functional.gelu(layer.norm(layer.linear(x)))
         return x
 
 
@@ -150,5 +156,5 @@ def _table(
     jets, length = group.real.shape
     table = embedded.new_zeros(jets * length * length, embedded.shape[1])
     table = table.index_copy(0, pairs.places, torch.cat([embedded, embedded[: pairs.different]]))
-    table = table.view(jets, length, length, -1).permute(0, 3, 1, 2).contiguous()
+    table = table.view(jets, length, length, embedded.shape[1]).permute(0, 3, 1, 2).contiguous()
     return table.masked_fill_(~group.real[:, None, None, :], -torch.inf)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hepml.models.attention import BlockShape, ClassBlock, ParticleBlock, glorot, key_biases
-from hepml.models.packing import pack
+from hepml.models.attention import BlockShape, ClassBlock, ParticleBlock, glorot, off_padding
+from hepml.models.packing import Group, pack
 from hepml.models.pairs import BatchNorm, PairEmbedding, PairForm
 
 
@@ -126,17 +126,26 @@ class ParticleTransformer(nn.Module):
         packing = pack(counts, self.groups, features.device)
         x = self.embedding(features.index_select(0, packing.token_order))
         if self.pairs is None:
-            biases = key_biases(packing, like=x)
+            biases = [off_padding(group, like=x) for group in packing.groups]
         else:
             biases = self.pairs(momenta.index_select(0, packing.token_order), packing)
-        for block in self.blocks if len(x) else ():
-            x = block(x, packing, biases)
-        token = self.class_token.expand(len(counts), -1)
-        for block in self.class_blocks:
-            token = block(token, x, packing)
-        logits = self.head(self.norm(token))
+        tokens = [x.new_empty(0, x.shape[1])]
+        for group, bias in zip(packing.groups, biases, strict=True):
+            tokens.append(self._class_tokens(x[group.tokens], group, bias))
+        logits = self.head(self.norm(torch.cat(tokens)))
         logits = torch.empty_like(logits).index_copy(0, packing.jet_order, logits)
         return logits.squeeze(-1) if logits.shape[1] == 1 else logits
+
+    def _class_tokens(
+        self, x: Float[Tensor, "tokens width"], group: Group, bias: Tensor
+    ) -> Float[Tensor, "jets width"]:
+        """All blocks for one group, whose tokens then stay in the cache."""
+        for block in self.blocks if len(x) else ():
+            x = block(x, group, bias)
+        token = self.class_token.expand(len(group.real), -1)
+        for block in self.class_blocks:
+            token = block(token, x, group)
+        return token
 
 
 _FROM_WEAVER = (

@@ -151,7 +151,7 @@ def test_mass_of_close_particles_keeps_its_digits_only_in_the_massless_form():
 
 def test_every_pair_of_a_jet_is_found_once():
     packing = pack(torch.tensor([3, 0, 2]), 1, torch.device("cpu"))
-    pairs = find_pairs(packing.groups[0])  # sorted: the jet of 2 is tokens 0, 1, then 2, 3, 4
+    pairs = find_pairs(packing.groups[1])  # sorted: the jet of 2 is tokens 0, 1, then 2, 3, 4
     got = set(zip(pairs.i.tolist(), pairs.j.tolist(), strict=True))
     assert got == {(1, 0), (3, 2), (4, 2), (4, 3)} | {(i, i) for i in range(5)}
     assert len(pairs.i) == len(got)
