@@ -148,8 +148,8 @@ def compare(jets: int, rounds: int) -> list[str]:
         f"{jets} jets of {counts.double().mean():.1f} particles (square: "
         f"{counts.double().square().mean():.0f}). Same weights, same jets, without dropout: "
         f"largest difference of logits {off:.1e} (deviation {expected.std():.2f}), "
-        f"loss {losses[0]:.6f} and {losses[1]:.6f}. GEMM peak {peak / 1e9:.0f} GF/s on one core; inference is "
-        f"{work / jets / 1e9:.3f} GF per jet, training counts three times that.",
+        f"loss {losses[0]:.6f} and {losses[1]:.6f}. GEMM peak {peak / 1e9:.0f} GF/s on "
+        f"one core; inference is {work / jets / 1e9:.3f} GF per jet, training three times that.",
         "",
         "| step | weaver, jets per CPU s (best / median) | hepml | ratio, median (range) | "
         "of the GEMM peak (best) |",
