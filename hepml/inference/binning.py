@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hepml.errors import InputError
-from hepml.inference.events import Events, Yields, yields_in_cells
+from hepml.inference.events import Events, Yields, yields_of_events
 from hepml.inference.selection import signal_thresholds
 
 LARGEST_RELATIVE_ERROR = 0.3  # of the simulated background in a bin
@@ -17,7 +17,7 @@ class Binning:
     """Which bin each event is in; the last bin is the most signal-like.
 
     Attributes:
-        bin_of_event: 0 .. bins - 1.
+        bin_of_event: 0 .. bins - 1; bins where the event is in none that is fitted.
         yields: sums per bin.
         edges: of the score for each fold, with infinite ends; None for passed and failed.
     """
@@ -48,11 +48,11 @@ def bin_score(
     for k in range(events.folds):
         of_fold = events.fold == k
         slice_of_event[of_fold] = np.searchsorted(inner[k], score[of_fold], side="right")
-    sums = yields_in_cells(events, slice_of_event, slices)
+    sums = yields_of_events(events, slice_of_event, slices)
     first = merged_from_signal_end(sums, minimum_background)
     bin_of_event = np.searchsorted(first, slice_of_event, side="right") - 1
     kept = np.append(first, slices)
-    return Binning(bin_of_event, yields_in_cells(events, bin_of_event, len(first)), edges[:, kept])
+    return Binning(bin_of_event, yields_of_events(events, bin_of_event, len(first)), edges[:, kept])
 
 
 def merged_from_signal_end(yields: Yields, minimum_background: int) -> Int[np.ndarray, " bins"]:

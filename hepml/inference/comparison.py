@@ -7,10 +7,9 @@ import numpy as np
 from scipy.optimize import brentq
 
 from hepml.errors import InputError
-from hepml.inference.counting import extra_data_fraction, p_value_ratio
-from hepml.inference.likelihood import Counts, discovery_significance
+from hepml.inference.counting import asimov_significance, extra_data_fraction, p_value_ratio
 from hepml.inference.metrics import Estimate
-from hepml.inference.results import Bins, Rejection, Result
+from hepml.inference.results import Rejection, Result
 
 BASELINE = "cuts"
 LARGEST_LUMINOSITY_FACTOR = 1e4
@@ -30,12 +29,16 @@ class Row:
     """One line of the comparison; None where a quantity is not defined.
 
     Attributes:
-        p_ratio: p-value of the cuts over that of the method, binned.
-        extra_data: share of additional data the cuts would need, if Z grows as √L: (Z/Z₀)² - 1.
-        luminosity_factor: by which the luminosity must grow for the cuts' own binned model, with
-            its uncertainties, to reach the method's Z.
+        p_value: one-sided, of Z counting: like for like, because the cuts and a threshold on a
+            score share optimiser, goal and constraint (docs/decisions/0005).
+        p_ratio: p-value of the cuts over that of the method.
+        extra_data: share of additional data the cuts would need for the method's Z counting, if Z
+            grows as √L: (Z/Z₀)² - 1.
+        luminosity_factor: by which the luminosity must grow for counting with the cuts, their
+            relative background uncertainty unchanged, to reach the method's Z counting.
         delta_z_counting: difference to the cuts, its error from paired bootstrap replicas.
-        delta_z_binned: likewise.
+        delta_z_binned: likewise; it also has what the shape of the score adds, for the cuts are
+            fitted in two bins and a score in many.
         training_seconds: of all folds together.
     """
 
@@ -101,13 +104,16 @@ def compared(results: list[Result], networks: Mapping[str, Network]) -> Comparis
     warnings = [f"{result.title}: {text}" for result in [cuts, *others] for text in result.warnings]
     rows = []
     for result in [cuts, *others]:
+        passed = cuts.working_point
         factor = luminosity_factor(
-            cuts.histogram, cuts.background_uncertainty, result.significance.binned.value
+            (passed.signal.expected, passed.background.expected),
+            cuts.background_uncertainty,
+            result.significance.counting.value,
         )
         if factor is None:
             warnings.append(
-                f"{result.title}: no luminosity makes the cuts as significant: "
-                "their uncertainties limit them"
+                f"{result.title}: not even {LARGEST_LUMINOSITY_FACTOR:,.0f} times the luminosity "
+                "makes the cuts as significant by counting"
             )
         rows.append(_row(result, cuts, networks.get(result.method), factor))
     return Comparison(rows, BASELINE, warnings)
@@ -130,7 +136,7 @@ def _check_same_events(first: Result, second: Result) -> None:
 def _row(result: Result, cuts: Result, network: Network | None, factor: float | None) -> Row:
     counting, binned = result.significance.counting, result.significance.binned
     reference = cuts.significance
-    ratio = p_value_ratio(binned.value, reference.binned.value)
+    ratio = p_value_ratio(counting.value, reference.counting.value)
     auc, auc_error = _value_and_error(result.auc)
     low, low_error = _value_and_error(result.rejection.get("0.3"))
     high, high_error = _value_and_error(result.rejection.get("0.5"))
@@ -150,7 +156,7 @@ def _row(result: Result, cuts: Result, network: Network | None, factor: float | 
         z_unbinned=_value_and_error(result.significance.unbinned)[0],
         p_value=result.p_value,
         p_ratio=ratio if np.isfinite(ratio) else None,
-        extra_data=extra_data_fraction(binned.value, reference.binned.value),
+        extra_data=extra_data_fraction(counting.value, reference.counting.value),
         luminosity_factor=factor,
         delta_z_counting=counting.value - reference.counting.value,
         delta_z_counting_error=_paired_error(result.replicas.counting, cuts.replicas.counting),
@@ -174,24 +180,33 @@ def _paired_error(first: list[float], second: list[float]) -> float:
     return float(np.std(np.subtract(first, second), ddof=1))
 
 
-def luminosity_factor(bins: Bins, background_uncertainty: float, target: float) -> float | None:
-    """By which the luminosity must grow for a binned model to reach a significance.
+def luminosity_factor(
+    passed: tuple[float, float], background_uncertainty: float, target: float
+) -> float | None:
+    """By which the luminosity must grow for a counting experiment to reach a significance.
 
-    Yields grow with luminosity; relative uncertainties, of the normalisation and of the simulated
-    samples, stay. Significance then levels off, and may never get there.
+    Yields grow with luminosity, the relative uncertainty of the background stays. Significance
+    then levels off, and may never get there. It never grows faster than √L, so that
+    (target/Z₀)², with Z₀ for a known background, is too little.
+
+    Args:
+        passed: signal and background, both > 0.
+        background_uncertainty: relative.
+        target: Z > 0 to be reached.
 
     Returns:
-        The factor, below 1 if the model is already beyond; None if it is out of reach.
+        The factor, below 1 if the experiment is already beyond; None if it is above 10,000.
     """
-    signal, background = np.array([bins.signal]), np.array([bins.background])
-    error = np.array([bins.background_error]) / background
+
+    def significance(factor: float, uncertainty: float) -> float:
+        s, b = (np.array([factor * x]) for x in passed)
+        return float(asimov_significance(s, b, uncertainty * b)[0])
 
     def excess(log_factor: float) -> float:
-        factor = np.exp(log_factor)
-        counts = Counts(factor * signal, factor * background, error)
-        return float(discovery_significance(counts, background_uncertainty)[0]) - target
+        return significance(np.exp(log_factor), background_uncertainty) - target
 
-    ends = -np.log(LARGEST_LUMINOSITY_FACTOR), np.log(LARGEST_LUMINOSITY_FACTOR)
-    if excess(ends[1]) < 0 or excess(ends[0]) > 0:
+    lowest = 2 * np.log(target / significance(1.0, 0.0)) - 1
+    highest = np.log(LARGEST_LUMINOSITY_FACTOR)
+    if excess(highest) < 0:
         return None
-    return float(np.exp(brentq(excess, *ends, xtol=1e-9)))
+    return float(np.exp(brentq(excess, lowest, highest, xtol=1e-9)))

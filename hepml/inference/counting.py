@@ -3,13 +3,13 @@
 s, b are expected signal and background events, σ the absolute uncertainty of b, n observed events.
 Z and one-sided p-value are tied by p = 1 - Φ(Z). The references are arXiv:1007.1727 (known b),
 G. Cowan, "Discovery sensitivity for a counting experiment with background uncertainty" (2012),
-Li and Ma, ApJ 272 (1983) 317, and Cousins, Linnemann and Tucker, arXiv:physics/0702156.
+Li and Ma, ApJ 272 (1983) 317, and for few events the exact Asimov p-value of arXiv:2009.07249.
 """
 
 import numpy as np
-from jaxtyping import Float, Shaped
-from scipy.special import betainc, gammainc, xlogy
-from scipy.stats import chi2, norm
+from jaxtyping import Float
+from scipy.special import gammainc, xlog1py, xlogy
+from scipy.stats import norm
 
 
 def asimov_significance(
@@ -43,46 +43,23 @@ def asimov_significance(
             f"asimov_significance: background must be > 0 in every bin, but bins {shown.tolist()} "
             f"hold {background.flat[shown].tolist()}; merge them with a neighbour"
         )
-    half_square = background * _entropy_excess(np.asarray(signal / background))
+    half_square = background * entropy_excess(np.asarray(signal / background))
     if uncertainty is not None:
         curvature = uncertainty**2 / (background * (background + uncertainty**2))
         known = curvature == 0
         divisor = np.where(known, 1.0, curvature)
-        nuisance = _entropy_excess(np.asarray(curvature * signal)) / divisor
+        nuisance = entropy_excess(np.asarray(curvature * signal)) / divisor
         half_square = half_square - np.where(known, 0.0, nuisance)
     # rounding can leave -1e-17 at s = 0
     return np.asarray(np.sign(signal) * np.sqrt(2 * np.maximum(half_square, 0)))
 
 
-def _entropy_excess(x: Float[np.ndarray, "*bins"]) -> Float[np.ndarray, "*bins"]:
-    """(1+x) ln(1+x) - x ≥ 0 for x > -1, by its series where the difference would cancel."""
-    series = x**2 * (1 / 2 - x * (1 / 6 - x * (1 / 12 - x * (1 / 20 - x * (1 / 30 - x / 42)))))
-    return np.asarray(np.where(np.abs(x) < 1e-3, series, (1 + x) * np.log1p(x) - x))
-
-
-def gaussian_significance(
-    signal: Float[np.ndarray, "*bins"],
-    background: Float[np.ndarray, "*bins"],
-    uncertainty: Float[np.ndarray, "*bins"],
-) -> Float[np.ndarray, "*bins"]:
-    """Median discovery significance with a *Gaussian* constraint on the background.
-
-    The constraint of HistFactory's ``staterror`` and ``histosys``; the background that fits best
-    without signal has a closed form. Larger than the Poisson-constrained value for σ² ≳ b.
-
-    Args:
-        signal: s ≥ 0.
-        background: b > 0.
-        uncertainty: σ > 0, in events.
-
-    Returns:
-        Z per bin.
-    """
-    count, variance = signal + background, uncertainty**2
-    shift = background - variance
-    fitted = (shift + np.sqrt(shift**2 + 4 * variance * count)) / 2
-    poisson = xlogy(count, count / fitted) - count + fitted
-    return np.asarray(np.sqrt(2 * poisson + (fitted - background) ** 2 / variance))
+def entropy_excess(x: Float[np.ndarray, "*bins"]) -> Float[np.ndarray, "*bins"]:
+    """(1+x) ln(1+x) - x ≥ 0 for x ≥ -1, by its series where the difference would cancel."""
+    small = np.abs(x) < 1e-3
+    y = np.where(small, x, 0.0)
+    series = y**2 * (1 / 2 - y * (1 / 6 - y * (1 / 12 - y * (1 / 20 - y * (1 / 30 - y / 42)))))
+    return np.asarray(np.where(small, series, xlog1py(1 + x, x) - x))
 
 
 def li_ma_significance(
@@ -104,27 +81,6 @@ def li_ma_significance(
     total = on + off
     log_ratio = xlogy(on, (1 + alpha) / alpha * on / total) + xlogy(off, (1 + alpha) * off / total)
     return np.asarray(np.sign(on - alpha * off) * np.sqrt(2 * np.maximum(log_ratio, 0)))
-
-
-def binomial_p_value(
-    on: Float[np.ndarray, "*bins"],
-    off: Float[np.ndarray, "*bins"],
-    exposure_ratio: Float[np.ndarray, "*bins"],
-) -> Float[np.ndarray, "*bins"]:
-    """Exact on/off p-value, whose significance is called Z_Bi (arXiv:physics/0702156, Eq. 14).
-
-    Given on + off events, those in "on" are binomial with probability 1/(1+τ).
-
-    Args:
-        on: events where signal may be.
-        off: events of background alone.
-        exposure_ratio: τ > 0.
-
-    Returns:
-        P(at least this many "on" events | no signal); 1 where there are none.
-    """
-    tail = betainc(np.where(on > 0, on, 1.0), off + 1, 1 / (1 + exposure_ratio))
-    return np.asarray(np.where(on > 0, tail, 1.0))
 
 
 def poisson_p_value(
@@ -156,6 +112,17 @@ def significance_of(p: Float[np.ndarray, "*bins"]) -> Float[np.ndarray, "*bins"]
     return np.asarray(norm.isf(p))
 
 
+def exact_significance(
+    signal: Float[np.ndarray, "*bins"], background: Float[np.ndarray, "*bins"]
+) -> Float[np.ndarray, "*bins"]:
+    """Z of the exact Poisson p-value of s + b events, b known exactly (arXiv:2009.07249).
+
+    Where few events are expected the asymptotic formulae give more than this. Infinite where the
+    p-value is too small for a number.
+    """
+    return significance_of(poisson_p_value(signal + background, background))
+
+
 def extra_data_fraction(significance: float, baseline: float) -> float:
     """How much more data the baseline would need to reach a significance, if Z grows as √L.
 
@@ -171,20 +138,3 @@ def p_value_ratio(significance: float, baseline: float) -> float:
     """
     with np.errstate(over="ignore"):
         return float(np.exp(norm.logsf(baseline) - norm.logsf(significance)))
-
-
-def garwood_interval(
-    count: Shaped[np.ndarray, " bins"], level: float = 0.6826894921370859
-) -> Float[np.ndarray, "2 bins"]:
-    """Central confidence interval of a Poisson mean (Garwood, Biometrika 28 (1936) 437).
-
-    Args:
-        count: observed events, ≥ 0.
-        level: confidence level.
-
-    Returns:
-        Lower and upper ends; the lower is 0 where nothing was observed.
-    """
-    tail = (1 - level) / 2
-    lower = chi2.ppf(tail, 2 * np.where(count > 0, count, 1)) / 2
-    return np.stack([np.where(count > 0, lower, 0.0), chi2.isf(tail, 2 * (count + 1)) / 2])

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import xlogy
+
+from hepml.inference.counting import entropy_excess
 
 HALVINGS = 60  # of the interval that holds α: to the last bit
+LEAST_CONTENT = 1e-200  # of a bin that signal of negative strength would empty
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,9 @@ def asimov_q(
         alpha = _profiled_alpha(counts, data, mu, scale)
     signal, background = mu * counts.signal, scale(alpha)[:, None] * counts.background
     gamma = _profiled_gamma(signal, background, data, counts.relative_error)
-    fitted = signal + gamma * background
-    poisson = fitted - data + xlogy(data, data / fitted)
+    fitted = np.maximum(signal + gamma * background, LEAST_CONTENT)
+    # f - n + n ln(n/f), written such that nothing cancels where f is close to n
+    poisson = fitted * entropy_excess((data - fitted) / fitted)
     pull = np.divide(
         gamma - 1,
         counts.relative_error,
@@ -103,6 +106,22 @@ def discovery_significance(counts: Counts, uncertainty: float) -> Float[np.ndarr
     return np.sqrt(np.maximum(asimov_q(counts, asimov, 0.0, uncertainty), 0))
 
 
+def signal_strength_error(counts: Counts, uncertainty: float) -> Float[np.ndarray, " sets"]:
+    """Error of µ at µ = 1 from the second derivatives of -ln L on µ = 1 Asimov data.
+
+    There data and expectation n are equal, and the matrix of the derivatives is JᵀJ/n plus the
+    constraints. Without γ, that is n + (r b)² instead of n for each bin; α is eliminated likewise.
+    """
+    variance = counts.signal + counts.background + (counts.relative_error * counts.background) ** 2
+    information = (counts.signal**2 / variance).sum(axis=1)
+    if uncertainty:
+        zero = np.zeros(len(information))
+        along = BackgroundScale(uncertainty).slope(zero)[:, None] * counts.background
+        mixed = (counts.signal * along / variance).sum(axis=1)
+        information = information - mixed**2 / (1 + (along**2 / variance).sum(axis=1))
+    return np.asarray(1 / np.sqrt(information))
+
+
 def _profiled_gamma(
     signal: Float[np.ndarray, "sets bins"],
     background: Float[np.ndarray, "sets bins"],
@@ -113,7 +132,7 @@ def _profiled_gamma(
     variance = background * relative_error**2
     linear = signal + background * (variance - 1)
     constant = signal * (variance - 1) - data * variance
-    root = np.sqrt(linear**2 - 4 * background * constant)
+    root = np.sqrt((signal - background * (variance - 1)) ** 2 + 4 * background * data * variance)
     # of the two forms of the larger root, the one in which nothing cancels
     with np.errstate(divide="ignore", invalid="ignore"):
         large = -2 * constant / (linear + root)
@@ -150,5 +169,5 @@ def _slope(
 ) -> Float[np.ndarray, " sets"]:
     signal, background = mu * counts.signal, scale(alpha)[:, None] * counts.background
     gamma = _profiled_gamma(signal, background, data, counts.relative_error)
-    surplus = 1 - data / (signal + gamma * background)
+    surplus = 1 - data / np.maximum(signal + gamma * background, LEAST_CONTENT)
     return (surplus * gamma * counts.background).sum(axis=1) * scale.slope(alpha) + alpha

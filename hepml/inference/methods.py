@@ -7,15 +7,19 @@ import numpy as np
 from jaxtyping import Float
 
 from hepml.config import Cut, InferenceJob
-from hepml.errors import InputError
-from hepml.inference.binned import LEVEL, Histogram, fit, workspace
+from hepml.inference.binned import LEVEL, Fit, Histogram, fit
 from hepml.inference.binning import LARGEST_RELATIVE_ERROR, Binning, bin_score
 from hepml.inference.bootstrap import Replicas, draw_replicas, spread
-from hepml.inference.counting import asimov_significance, li_ma_significance, p_value
+from hepml.inference.counting import (
+    asimov_significance,
+    exact_significance,
+    li_ma_significance,
+    p_value,
+)
 from hepml.inference.events import Events, Yields
 from hepml.inference.goals import LargestSignificance
 from hepml.inference.likelihood import Counts, discovery_significance
-from hepml.inference.metrics import Estimate, efficiency
+from hepml.inference.metrics import Estimate
 from hepml.inference.results import (
     Bins,
     LiMa,
@@ -29,9 +33,11 @@ from hepml.inference.results import (
     Yield,
 )
 from hepml.inference.selection import Selection, passed_and_failed, select
-from hepml.inference.separation import separation_of_cuts, separation_of_score
+from hepml.inference.separation import efficiencies, separation_of_cuts, separation_of_score
+from hepml.inference.workspace import PyhfCheck, checked_by_pyhf, workspace
 
 FEW_EVENTS = 5.0  # expected background below which the asymptotic formulae are optimistic
+LARGEST_LOSS = 0.2  # of Z by the statistics of the simulated background, before it is warned of
 LLR = (Cut(variable="llr", keep="above"),)
 
 
@@ -46,7 +52,7 @@ def evaluate(
         events: of all samples.
 
     Raises:
-        InputError: if a constraint cannot be met or a fit does not converge.
+        InputError: if a constraint cannot be met.
     """
     settings = job.inference
     goal = LargestSignificance(settings.background_uncertainty, settings.minimum_background)
@@ -57,8 +63,10 @@ def evaluate(
     else:
         binning = bin_score(variables[0], events, settings.bins, settings.minimum_background)
         separation = separation_of_score(job, variables[0], events)
-    content = workspace(_histogram(binning), settings.background_uncertainty, job.method)
-    fitted = fit(content)
+    histogram = _histogram(binning)
+    content = workspace(histogram, settings.background_uncertainty, job.method)
+    fitted = fit(histogram, settings.background_uncertainty)
+    check = checked_by_pyhf(content, fitted.significance)
     significance, replicas = _significances(job, events, binning, selection, fitted.significance)
     result = Result(
         method=job.method,
@@ -76,13 +84,19 @@ def evaluate(
         roc=separation.roc,
         working_point=_working_point(events, selection),
         significance=significance,
-        p_value=float(p_value(np.array(fitted.significance))),
+        p_value=float(p_value(np.array(significance.counting.value))),
+        pyhf=check,
         mu=Mu(1.0, fitted.sigma_mu, list(fitted.interval)),
         limit=Limit(LEVEL, list(fitted.limits)),
         scan=separation.scan,
         histogram=_bins(binning),
         replicas=replicas,
-        warnings=_warnings(job, events, binning, selection),
+        warnings=[
+            *_of_selection(job, selection, significance),
+            *_of_bins(job, binning),
+            *_of_pyhf(check, fitted),
+            *_of_weights(events),
+        ],
     )
     return result, content
 
@@ -96,18 +110,15 @@ def digest(events: Events) -> str:
 
 
 def _failed_and_passed(events: Events, selection: Selection) -> Binning:
-    """Two bins, or one where the best selection leaves nothing outside."""
+    """Two bins, or the passed one alone where what fails makes no bin.
+
+    What fails needs background, which controls that of the passed bin; signal it may lack.
+    """
     yields = passed_and_failed(events, selection.passed)
-    if not np.any(~selection.passed):
-        whole = Yields(**{name: values[1:] for name, values in vars(yields).items()})
-        return Binning(np.zeros(len(events.weight), np.int64), whole, None)
-    if np.any(yields.background <= 0) or np.any(yields.signal <= 0):
-        raise InputError(
-            "inference: cuts: what fails and what passes must both hold signal and background, "
-            f"but the expected background is {yields.background.tolist()} and the signal "
-            f"{yields.signal.tolist()}; loosen the selection before the cuts or add events"
-        )
-    return Binning(selection.passed.astype(np.int64), yields, None)
+    if yields.background[0] > 0 and yields.signal[0] >= 0:
+        return Binning(selection.passed.astype(np.int64), yields, None)
+    passed = Yields(**{name: values[1:] for name, values in vars(yields).items()})
+    return Binning((~selection.passed).astype(np.int64), passed, None)
 
 
 def _working_point(events: Events, selection: Selection) -> WorkingPoint:
@@ -119,12 +130,8 @@ def _working_point(events: Events, selection: Selection) -> WorkingPoint:
             (passed.background, passed.background_variance, passed.raw_background),
         )
     )
-    signal_efficiency, background_efficiency = (
-        efficiency(selection.passed[of_class], events.weight[of_class])
-        for of_class in (events.signal, ~events.signal)
-    )
     thresholds = [_thresholds(selection.cuts, bounds) for bounds in selection.bounds]
-    return WorkingPoint(thresholds, signal, background, signal_efficiency, background_efficiency)
+    return WorkingPoint(thresholds, signal, background, *efficiencies(selection.passed, events))
 
 
 def _thresholds(cuts: tuple[Cut, ...], bounds: Float[np.ndarray, "cuts 2"]) -> dict[str, Threshold]:
@@ -167,23 +174,23 @@ def _significances(
 ) -> tuple[Significance, ReplicaSignificances]:
     """Every estimator at the working point, with bootstrap errors."""
     uncertainty = job.inference.background_uncertainty
-    bins = len(binning.yields.signal)
-    cell = 2 * binning.bin_of_event + selection.passed
-    drawn = draw_replicas(events, cell, 2 * bins, job.inference.replicas, job.seed)
-    cells = np.arange(2 * bins)
-    counted = drawn.summed(cells % 2, 2).without_empty_background()
-    s, b, variance = counted.signal[:, 1], counted.background[:, 1], counted.background_variance
+    drawn = job.inference.replicas, job.seed
+    counted = draw_replicas(events, (~selection.passed).astype(np.int64), 2, *drawn).first(1)
+    s, b, variance = (
+        x[:, 0] for x in (counted.signal, counted.background, counted.background_variance)
+    )
     sigma = uncertainty * b
     counting = asimov_significance(s, b, sigma)
-    of_bins = discovery_significance(
-        _counts(drawn.summed(cells // 2, bins).without_empty_background()), uncertainty
-    )
+    bins = len(binning.yields.signal)  # one more holds what is in none of them
+    binned_replicas = draw_replicas(events, binning.bin_of_event, bins + 1, *drawn).first(bins)
+    of_bins = discovery_significance(_counts(binned_replicas), uncertainty)
     significance = Significance(
         counting=_estimate(counting),
         counting_without_uncertainty=_estimate(asimov_significance(s, b)),
         counting_with_mc_statistics=_estimate(
-            asimov_significance(s, b, np.hypot(sigma, np.sqrt(variance[:, 1])))
+            asimov_significance(s, b, np.hypot(sigma, np.sqrt(variance)))
         ),
+        exact=_exact(s, b),
         li_ma=_li_ma(s, b, sigma) if uncertainty else None,
         binned=Estimate(binned, spread(of_bins)),
         unbinned=None,
@@ -193,6 +200,11 @@ def _significances(
 
 def _estimate(values: Float[np.ndarray, " replicas"]) -> Estimate:
     return Estimate(float(values[0]), spread(values))
+
+
+def _exact(s: Float[np.ndarray, " replicas"], b: Float[np.ndarray, " replicas"]) -> Estimate | None:
+    exact = exact_significance(s, b)
+    return _estimate(exact) if np.isfinite(exact).all() else None
 
 
 def _li_ma(
@@ -211,10 +223,8 @@ def _counts(replicas: Replicas) -> Counts:
     return Counts(replicas.signal, replicas.background, error)
 
 
-def _warnings(
-    job: InferenceJob, events: Events, binning: Binning, selection: Selection
-) -> list[str]:
-    """What a reader of the numbers should know."""
+def _of_selection(job: InferenceJob, selection: Selection, significance: Significance) -> list[str]:
+    """What a reader of the counting significance should know."""
     said = []
     asked = job.inference.minimum_background
     if selection.minimum_background > asked:
@@ -222,10 +232,28 @@ def _warnings(
             f"the selection was optimised with {selection.minimum_background} instead of {asked} "
             "raw background events, so that its sum over folds keeps enough"
         )
-    bins = len(binning.yields.signal)
+    counting = significance.counting.value
+    with_statistics = significance.counting_with_mc_statistics.value
+    if with_statistics < (1 - LARGEST_LOSS) * counting:
+        said.append(
+            f"more simulated background is needed: with its statistical error Z counting is "
+            f"{with_statistics:.2f} instead of {counting:.2f}"
+        )
+    return said
+
+
+def _of_bins(job: InferenceJob, binning: Binning) -> list[str]:
+    """What a reader of the binned significance should know."""
+    said = []
+    yields = binning.yields
+    bins = len(yields.signal)
     if binning.edges is not None and bins < job.inference.bins:
         said.append(f"{job.inference.bins} slices were merged to {bins} bins")
-    yields = binning.yields
+    if binning.edges is None and bins == 1:
+        said.append(
+            "only what passes is fitted: what fails the cuts holds no background (or a negative "
+            "sum of weights)"
+        )
     relative = np.sqrt(yields.background_variance) / yields.background
     if relative.max() >= LARGEST_RELATIVE_ERROR:
         said.append(f"a bin's background is known to {relative.max():.0%} only")
@@ -234,8 +262,22 @@ def _warnings(
     if share > 0.1:
         said.append(
             f"bins with fewer than {FEW_EVENTS:g} expected background events carry {share:.0%} of "
-            "Z², where asymptotic formulae are optimistic; compare with toys"
+            "Z², where asymptotic formulae are optimistic; compare with the exact Poisson "
+            "significance, or with toys"
         )
+    return said
+
+
+def _of_pyhf(check: PyhfCheck, fitted: Fit) -> list[str]:
+    if check.agrees:
+        return []
+    if check.significance is None:
+        return ["pyhf's minimisation does not converge, so that it could not confirm Z binned"]
+    return [f"pyhf finds Z binned = {check.significance:.4g} instead of {fitted.significance:.4g}"]
+
+
+def _of_weights(events: Events) -> list[str]:
+    said = []
     for name, of_class in (("signal", events.signal), ("background", ~events.signal)):
         negative = np.count_nonzero(events.weight[of_class] < 0)
         if negative:

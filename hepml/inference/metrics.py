@@ -1,12 +1,13 @@
 """How well a score separates: ROC curve, AUC and background rejection, with errors.
 
-Weights may be negative: all sums are signed. Errors are those of the simulated samples.
+Weights may be negative: all sums are signed. Errors are those of the simulated samples; entries
+that share an event (jets) have their contributions added up before squaring.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,33 @@ class Curve:
     background: Float[np.ndarray, " points"]
 
 
+def root_sum_square(
+    shares: Float[np.ndarray, " entries"], event: Integer[np.ndarray, " entries"] | None
+) -> float:
+    """Error of Σ shares: √Σ (Σ of an event)²; without ``event`` each entry is an event."""
+    if event is not None:
+        identities, number = np.unique(event, return_inverse=True)
+        shares = np.bincount(number, shares, len(identities))
+    return float(np.sqrt(np.sum(shares**2)))
+
+
 def weighted_auc(
     score: Float[np.ndarray, " events"],
     signal: Bool[np.ndarray, " events"],
     weight: Float[np.ndarray, " events"],
+    event: Integer[np.ndarray, " events"] | None = None,
 ) -> Estimate:
     """Area under the ROC curve: P(signal score > background score) + ½ P(equal).
 
     The error generalises DeLong et al., Biometrics 44 (1988) 837, to weights: with V the share of
-    the other class that an event wins against, var = Σ_S w²(V-A)²/(Σ_S w)² + the same over B.
+    the other class that an entry wins against, w(V-A)/Σw is its influence, where the sum is that
+    of its class, and the variance is the sum over events of their squared influence.
 
     Args:
         score: larger means more signal-like.
         signal: True for signal.
         weight: of any sign, with a positive sum in each class.
+        event: identity of the event of each entry; None if each is an event of its own.
 
     Returns:
         AUC and its error.
@@ -53,10 +67,10 @@ def weighted_auc(
     wins = _share_below(score[signal], score[~signal], weight[~signal])
     losses = 1 - _share_below(score[~signal], score[signal], weight[signal])
     area = float(np.average(wins, weights=weight[signal]))
-    variance = 0.0
-    for share, w in ((wins, weight[signal]), (losses, weight[~signal])):
-        variance += float(np.sum((w * (share - area)) ** 2) / w.sum() ** 2)
-    return Estimate(area, variance**0.5)
+    influence = np.empty(len(score))
+    for of_class, share in ((signal, wins), (~signal, losses)):
+        influence[of_class] = weight[of_class] * (share - area) / weight[of_class].sum()
+    return Estimate(area, root_sum_square(influence, event))
 
 
 def _share_below(
@@ -104,39 +118,63 @@ def rejection_at(
     signal: Bool[np.ndarray, " events"],
     weight: Float[np.ndarray, " events"],
     signal_efficiency: float,
+    minimum_background: int = 1,
+    event: Integer[np.ndarray, " events"] | None = None,
 ) -> Estimate | None:
     """Background rejection 1/ε_B at a signal efficiency, with error.
 
     Var(ε_B) is that of the background sample plus (dε_B/dε_S)² times that of the signal sample,
-    which moves the threshold; the slope is taken over a few signal errors.
+    which moves the threshold; the slope is taken over a few signal errors. Correlations of the two
+    classes, where one event has entries of both, are left out.
+
+    Args:
+        score: larger means more signal-like.
+        signal: True for signal.
+        weight: of any sign, with a positive sum in each class.
+        signal_efficiency: at which.
+        minimum_background: raw background entries that must pass.
+        event: identity of the event of each entry; None if each is an event of its own.
 
     Returns:
-        The rejection; None where no background passes.
+        The rejection; None where too little background passes.
     """
     curve = roc_curve(score, signal, weight)
     rising = np.maximum.accumulate(curve.signal)
     crossed = min(int(np.searchsorted(rising, signal_efficiency - 1e-12)), len(rising) - 1)
     passed = score >= curve.threshold[crossed]
-    of_signal = efficiency(passed[signal], weight[signal])
-    of_background = efficiency(passed[~signal], weight[~signal])
-    if of_background.value <= 0:
+    of_signal, of_background = (
+        efficiency(passed[of_class], weight[of_class], None if event is None else event[of_class])
+        for of_class in (signal, ~signal)
+    )
+    if of_background.value <= 0 or np.count_nonzero(passed & ~signal) < minimum_background:
         return None
     step = min(max(3 * of_signal.error, 0.01), signal_efficiency, 1 - signal_efficiency)
     around = np.searchsorted(rising, [signal_efficiency - step, signal_efficiency + step])
     near = curve.background[np.minimum(around, len(rising) - 1)]
-    slope = (near[1] - near[0]) / (2 * step)
-    error = np.hypot(of_background.error, slope * of_signal.error)
-    return Estimate(1 / of_background.value, float(error / of_background.value**2))
+    return rejection(of_signal, of_background, float(near[1] - near[0]) / (2 * step))
+
+
+def rejection(signal: Estimate, background: Estimate, slope: float) -> Estimate:
+    """1/ε_B of a selection, with the errors of both efficiencies.
+
+    Args:
+        signal: efficiency.
+        background: efficiency > 0.
+        slope: dε_B/dε_S, by which the error of ε_S adds to that of ε_B.
+    """
+    error = np.hypot(background.error, slope * signal.error)
+    return Estimate(1 / background.value, float(error / background.value**2))
 
 
 def efficiency(
-    passed: Bool[np.ndarray, " events"], weight: Float[np.ndarray, " events"]
+    passed: Bool[np.ndarray, " events"],
+    weight: Float[np.ndarray, " events"],
+    event: Integer[np.ndarray, " events"] | None = None,
 ) -> Estimate:
-    """Weighted share of events that pass: var = Σ w² (pass - ε)² / (Σ w)².
+    """Weighted share of entries that pass: var = Σ (Σ w (pass - ε) of an event)² / (Σ w)².
 
-    For equal weights the binomial √(ε(1-ε)/n).
+    For equal weights and one entry per event the binomial √(ε(1-ε)/n).
     """
     total = weight.sum()
     share = float(weight[passed].sum() / total)
-    error = float(np.sqrt(np.sum((weight * (passed - share)) ** 2)) / abs(total))
-    return Estimate(share, error)
+    return Estimate(share, root_sum_square(weight * (passed - share) / total, event))

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from hepml.inference.metrics import Estimate
+from hepml.inference.workspace import PyhfCheck
 
 End = float | None
 Threshold = End | list[End]
@@ -74,6 +75,8 @@ class Significance:
         counting: at the working point, with background uncertainty (Cowan 2012).
         counting_without_uncertainty: background known exactly.
         counting_with_mc_statistics: the simulated background's Σw² added to its variance.
+        exact: by the exact Poisson p-value, background known exactly (arXiv:2009.07249); None where
+            that p-value is too small for a number.
         li_ma: on/off, equal to ``counting``; None without uncertainty.
         binned: profile likelihood of all bins.
         unbinned: not computed.
@@ -82,6 +85,7 @@ class Significance:
     counting: Estimate
     counting_without_uncertainty: Estimate
     counting_with_mc_statistics: Estimate
+    exact: Estimate | None
     li_ma: LiMa | None
     binned: Estimate
     unbinned: Estimate | None
@@ -138,7 +142,12 @@ class ReplicaSignificances:
 
 @dataclass(frozen=True)
 class Result:
-    """All numbers of one method."""
+    """All numbers of one method.
+
+    Attributes:
+        p_value: one-sided, of the counting significance.
+        pyhf: what pyhf says of the binned significance, which is the own likelihood's.
+    """
 
     method: str
     title: str
@@ -156,6 +165,7 @@ class Result:
     working_point: WorkingPoint
     significance: Significance
     p_value: float
+    pyhf: PyhfCheck
     mu: Mu
     limit: Limit
     scan: ScanPoints | None

@@ -1,6 +1,9 @@
 """Selections chosen for each fold on the events of the other folds, and what they keep.
 
-Nothing that is chosen for a fold has seen an event of that fold; the outcomes are then summed.
+The outcomes of the folds are then summed. Cut values of a fold are chosen without its events, and
+so is a network's threshold, but on scores of the other networks, which trained on that fold. The
+minimum of raw background events is tightened by looking at the sum of all folds. Both are one
+number each; docs/decisions/0002 has the reasons.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +15,7 @@ from hepml.config import Cut
 from hepml.errors import InputError
 from hepml.inference.counting import asimov_significance
 from hepml.inference.cuts import best_bounds, inside
-from hepml.inference.events import Events, Yields, yields_in_cells
+from hepml.inference.events import Events, Yields, yields_in_cells, yields_of_events
 from hepml.inference.goals import Goal
 
 # the constraint is tightened by these factors if the sum over folds falls just short of it
@@ -84,7 +87,7 @@ def _apply(
 
 def passed_and_failed(events: Events, passed: Bool[np.ndarray, " events"]) -> Yields:
     """Yields of what fails (first) and what passes (second)."""
-    return yields_in_cells(events, passed.astype(np.int64), 2)
+    return yields_of_events(events, passed.astype(np.int64), 2)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def scan_thresholds(
 ) -> Scan:
     """Significance at thresholds of given signal efficiency, set on the other folds.
 
-    Points that keep too few background events are left out.
+    Points that keep too few background events are left out. Errors take every entry as an event
+    of its own, and thresholds as given.
     """
     thresholds = signal_thresholds(score, events, signal_efficiency)  # folds, efficiencies
     points = thresholds.shape[1]

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from hepml.artifacts import new_file, write_json
 from hepml.config import InferenceJob
+from hepml.data.folds import splitmix64
 from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
 from hepml.inference.comparison import Comparison, Network, Row, compared
@@ -46,11 +47,6 @@ def infer(
             f"inference: {job.method}: {len(data)} data folders but {len(scores)} score files; "
             "give one per sample, in the same order"
         )
-    if not job.inference.background_uncertainty < 1:
-        raise InputError(
-            "inference.background_uncertainty: must be smaller than 1 (100 %), got "
-            f"{job.inference.background_uncertainty}"
-        )
     samples = [open_columns(folder) for folder in data]
     events = _events(samples, job.folds)
     check_events(events)
@@ -77,7 +73,10 @@ def _events(samples: list[Columns], folds: int) -> Events:
             f"inference: column weight holds {np.count_nonzero(~np.isfinite(weight))} NaN or "
             "infinite values; mend the weight expression of the sample"
         )
-    return Events(column("event_id"), column("fold"), column("label") == 1, weight, folds)
+    # ids number the events of a sample: those of two samples are different events
+    sample = np.repeat(np.arange(len(samples)), [np.count_nonzero(_simulated(s)) for s in samples])
+    identity = splitmix64(column("event_id")) ^ splitmix64(sample.astype(np.uint64))
+    return Events(identity, column("fold"), column("label") == 1, weight, folds)
 
 
 def _cut_variables(job: InferenceJob, samples: list[Columns]) -> Float[np.ndarray, "cuts events"]:
@@ -99,12 +98,12 @@ def _log_likelihood_ratios(
             table = pq.read_table(path, columns=["event_id", "llr"])
         except (OSError, pa.ArrowException) as error:
             raise InputError(
-                f"{path}: cannot be read as scores ({error}); run `hepml scores`"
+                f"{path}: cannot be read as scores ({error}); run `hepml score`"
             ) from None
         if not np.array_equal(table["event_id"].to_numpy(), sample["event_id"]):
             raise InputError(
                 f"{path}: the {table.num_rows} events are not the {sample.events} of "
-                f"{sample.folder} in the same order (column event_id); run `hepml scores` again "
+                f"{sample.folder} in the same order (column event_id); run `hepml score` again "
                 f"for model {job.method}"
             )
         llr = table["llr"].to_numpy().astype(np.float64)[_simulated(sample)]
@@ -158,7 +157,7 @@ def _read_result(path: Path) -> Result:
     try:
         return RESULT.validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{path}: no such result; run `hepml inference`") from None
+        raise InputError(f"{path}: no such result; run `hepml infer`") from None
     except ValidationError as error:
         raise InputError(f"{path}: not a result of this version: {error}") from None
 

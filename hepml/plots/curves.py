@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hepml.inference.quantities import Measured
 from hepml.plots.histograms import visible_range
-from hepml.plots.quantities import Measured
 from hepml.plots.style import (
     Caption,
     legend_line,

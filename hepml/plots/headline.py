@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hepml.plots.quantities import signed, with_error
+from hepml.inference.quantities import signed, with_error
 
 Row = Mapping[str, Any]
 
 CLEAR = 2.0  # standard errors from which a difference is called a gain or a loss
-KINDS = {"binned": "the binned fit", "counting": "counting events beyond one threshold"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,9 @@ class Answer:
 def answer(comparison: Mapping[str, Any], luminosity: float) -> Answer:
     """Compare the best network with the cuts by the paired difference of their significances.
 
-    A difference of less than two standard errors is not called a gain.
+    Both count the events beyond a selection that one optimiser found for one goal, so that a
+    network only gains if its score is better (docs/decisions/0005). A difference of less than two
+    standard errors is not called a gain.
 
     Args:
         comparison: content of ``comparison.json``.
@@ -31,22 +32,18 @@ def answer(comparison: Mapping[str, Any], luminosity: float) -> Answer:
     """
     rows: Sequence[Row] = comparison["rows"]
     cuts = next(row for row in rows if row["method"] == comparison["baseline"])
-    networks = [row for row in rows if row is not cuts]
-    kind = next((k for k in KINDS if any(_gain(row, k) is not None for row in networks)), None)
-    if kind is None:
-        kind = "binned" if cuts["z_binned"] is not None else "counting"
-        return Answer(
-            "No network to compare with",
-            (
-                _expects(cuts, kind, luminosity),
-                "No network was evaluated, so nothing can be said about a gain.",
-            ),
-        )
-    best = max(
-        (row for row in networks if _gain(row, kind) is not None), key=lambda row: _gain(row, kind)
+    networks = [row for row in rows if row is not cuts and row["delta_z_counting"] is not None]
+    z = with_error(cuts["z_counting"], cuts["z_counting_error"])
+    expects = (
+        f"At {luminosity:g} fb⁻¹ the optimised cuts expect to see the signal with a significance "
+        f"of Z = {z}, by counting the events they keep."
     )
-    verdict, sentences = _judged(best, kind)
-    told = [_expects(cuts, kind, luminosity), *sentences, *_by_counting(best, kind)]
+    if not networks:
+        nothing = "No network was evaluated, so nothing can be said about a gain."
+        return Answer("No network to compare with", (expects, nothing))
+    best = max(networks, key=lambda row: row["delta_z_counting"])
+    verdict, sentences = _judged(best)
+    told = [expects, *sentences, *_by_shape(best)]
     if len(networks) > 1:
         told.append(
             f"It is the best of {len(networks)} networks, picked by this very number, which "
@@ -55,21 +52,14 @@ def answer(comparison: Mapping[str, Any], luminosity: float) -> Answer:
     return Answer(verdict, tuple(told))
 
 
-def _expects(cuts: Row, kind: str, luminosity: float) -> str:
-    z = with_error(cuts[f"z_{kind}"], cuts[f"z_{kind}_error"])
-    return (
-        f"At {luminosity:g} fb⁻¹ the optimised cuts expect to see the signal "
-        f"with a significance of Z = {z}, by {KINDS[kind]}."
-    )
-
-
-def _judged(best: Row, kind: str) -> tuple[str, list[str]]:
+def _judged(best: Row) -> tuple[str, list[str]]:
     """The verdict about the best network, and the sentences that give the numbers."""
-    gain, error = _gain(best, kind), best[f"delta_z_{kind}_error"]
-    title = best["title"]
-    z = with_error(best[f"z_{kind}"], best[f"z_{kind}_error"])
+    gain, error = best["delta_z_counting"], best["delta_z_counting_error"]
+    z = with_error(best["z_counting"], best["z_counting_error"])
     difference = f"ΔZ = {signed(gain, error)}"
-    expects = f"The network that does best, {title}, expects Z = {z}"
+    expects = f"The network that does best, {best['title']}, expects Z = {z} beyond its threshold"
+    if gain == 0 and error == 0:
+        return f"No gain: {difference}", [f"{expects}, and so exactly what the cuts expect."]
     if not error:
         return "A difference of unknown error", [
             f"{expects}: {difference}. The error of this difference is not known, so nothing can "
@@ -80,7 +70,7 @@ def _judged(best: Row, kind: str) -> tuple[str, list[str]]:
     if gain >= CLEAR * error:
         return f"A network gains: {difference}", [
             f"{expects}: a gain of {difference} on the very same simulated events, {size}.",
-            *_luminosity_for_cuts(best, kind),
+            _luminosity_for_cuts(best["luminosity_factor"]),
         ]
     if gain <= -CLEAR * error:
         return f"The cuts do better: {difference}", [
@@ -93,23 +83,19 @@ def _judged(best: Row, kind: str) -> tuple[str, list[str]]:
     ]
 
 
-def _luminosity_for_cuts(best: Row, kind: str) -> list[str]:
-    """What the cuts' own binned fit, with its uncertainties, would need to get as far."""
-    if kind != "binned":
-        return []
-    factor = best["luminosity_factor"]
+def _luminosity_for_cuts(factor: float | None) -> str:
+    """What counting with the cuts, their relative uncertainty unchanged, would need."""
     if factor is None:
-        return ["With the uncertainties assumed here no luminosity would bring the cuts there."]
-    return [f"To reach this the cuts would need {factor:.3g} times the luminosity."]
+        return "Not even 10\u202f000 times the luminosity would bring the cuts there."
+    return f"To reach this the cuts would need {factor:.3g} times the luminosity."
 
 
-def _by_counting(best: Row, kind: str) -> list[str]:
-    """The other estimator, where both are there."""
-    if kind == "counting" or _gain(best, "counting") is None:
+def _by_shape(best: Row) -> list[str]:
+    """The binned fit, which is not like for like."""
+    if best["delta_z_binned"] is None:
         return []
-    difference = signed(_gain(best, "counting"), best["delta_z_counting_error"])
-    return [f"By {KINDS['counting']} the same network's difference is ΔZ = {difference}."]
-
-
-def _gain(row: Row, kind: str) -> Any:  # noqa: ANN401 - a float or None
-    return row[f"delta_z_{kind}"]
+    difference = signed(best["delta_z_binned"], best["delta_z_binned_error"])
+    return [
+        f"With what the shape of its score adds, in a fit to bins of it, ΔZ = {difference}; the "
+        "cuts have but two bins there, so that this is not like for like."
+    ]

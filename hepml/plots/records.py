@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer
 
+from hepml.inference.quantities import Measured, measured
 from hepml.plots.curves import Losses, Roc, Scan
-from hepml.plots.quantities import Measured, measured
 from hepml.plots.yields import CutFlow, Headline, Slices
 
 _ROLES: dict[tuple[int, ...], str] = {(0,): "background", (1,): "signal", (-1,): "data"}

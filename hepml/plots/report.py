@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from hepml.config import Analysis
+from hepml.inference.quantities import Number, signed, with_error, with_thousands
 from hepml.plots.headline import answer
-from hepml.plots.quantities import Number, signed, with_error, with_thousands
 
 Content = Mapping[str, Any]
 
@@ -54,8 +54,10 @@ _TEXTS = {
     "summary": (
         "Expected significance of every method",
         "Expected significance of every method, with errors from the size of the simulated "
-        "samples. Errors of different methods are correlated, because all saw the same events: "
-        "judge differences by the paired ΔZ of the table, not by overlapping bars.",
+        "samples. Counting treats cuts and networks alike; the binned fit adds the shape of a "
+        "score, which cuts do not have. Errors of different methods are correlated, because all "
+        "saw the same events: judge differences by the paired ΔZ of the table, not by "
+        "overlapping bars.",
     ),
     "roc": (
         "Background rejection against signal efficiency",

@@ -1,14 +1,15 @@
 """Expected events: per slice of the score, after each cut; and the significance they give."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hepml.inference.quantities import Measured
 from hepml.plots.histograms import visible_range
-from hepml.plots.quantities import Measured
 from hepml.plots.style import (
     BACKGROUND,
     CUTS,
@@ -102,7 +103,7 @@ def histogram_figure(slices: Slices, title: str, caption: Caption) -> Figure:
 def cutflow_figure(flows: tuple[CutFlow, ...], caption: Caption) -> Figure:
     """Expected events of every sample after each step, from top to bottom."""
     figure, axes = new_axes(caption)
-    steps = list(dict.fromkeys(step for flow in flows for step in flow.steps))
+    steps = merged_steps(tuple(flow.steps for flow in flows))
     figure.set_figheight(3.0 + 0.45 * len(steps))
     for number, flow in enumerate(flows):
         shown = np.where(flow.yields > 0, flow.yields, np.nan)
@@ -128,6 +129,24 @@ def cutflow_figure(flows: tuple[CutFlow, ...], caption: Caption) -> Figure:
     axes.set_xlabel("Expected events after the step")
     figure.legend(loc="outside lower center", ncols=min(3, len(flows)), borderaxespad=0.2)
     return figure
+
+
+def merged_steps(flows: tuple[tuple[str, ...], ...]) -> list[str]:
+    """Steps of all samples in an order that is also the order within each sample.
+
+    Of the steps whose predecessors are all placed, the one comes next that was named first. If
+    two samples disagree about the order, the first one is right.
+    """
+    before: dict[str, set[str]] = {step: set() for steps in flows for step in steps}
+    for steps in flows:
+        for earlier, later in pairwise(steps):
+            before[later].add(earlier)
+    order: list[str] = []
+    while before:
+        ready = (step for step, earlier in before.items() if earlier <= set(order))
+        order.append(next(ready, next(iter(before))))
+        del before[order[-1]]
+    return order
 
 
 @styled()

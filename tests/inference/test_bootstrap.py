@@ -5,7 +5,7 @@ import pytest
 
 from hepml.inference.bootstrap import Replicas, draw_replicas, spread
 from hepml.inference.counting import asimov_significance
-from hepml.inference.events import Events
+from hepml.inference.events import Events, yields_in_cells, yields_of_events
 from hepml.inference.likelihood import Counts, discovery_significance
 
 EDGES = np.array([0.5, 1.0, 1.5, 2.0])
@@ -62,14 +62,41 @@ def test_all_methods_see_the_same_replicas(rng):
     assert not np.any(other_seed[1:] == totals[0][1:])
 
 
-def test_cells_add_up_to_groups(rng):
-    events, cell = sample(rng)
-    fine = draw_replicas(events, cell, 5, 4, 1)
-    coarse = draw_replicas(events, cell // 2, 3, 4, 1)
-    assert fine.summed(np.arange(5) // 2, 3).signal == pytest.approx(coarse.signal)
-
-
 def test_empty_bins_of_a_replica_are_as_in_the_sample():
     drawn = Replicas(*(np.array([[4.0, 3], [5, 0], [-1, 2]]) for _ in range(4)))
-    mended = drawn.without_empty_background()
+    mended = drawn.first(2)
     assert mended.background.tolist() == [[4, 3], [5, 3], [4, 2]]
+    assert drawn.first(1).background.tolist() == [[4], [5], [4]]
+
+
+def twice(events, cell):
+    """Every event as two entries of half the weight, shuffled."""
+    order = np.random.default_rng(3).permutation(2 * len(cell))
+    columns = (events.event_id, events.fold, events.signal, events.weight / 2, cell)
+    *doubled, cells = (np.tile(x, 2)[order] for x in columns)
+    return Events(*doubled, events.folds), cells
+
+
+def test_entries_of_one_event_are_repeated_together(rng):
+    """Two entries with one identity are one event: nothing may change, error bars included."""
+    events, cell = sample(rng)
+    once = draw_replicas(events, cell, 5, 50, 4)
+    both = draw_replicas(*twice(events, cell), 5, 50, 4)
+    for name, sums in vars(once).items():
+        assert vars(both)[name] == pytest.approx(sums, rel=1e-12)
+    strangers, cells = twice(events, cell)
+    ids = np.arange(len(cells), dtype=np.uint64)
+    strangers = Events(ids, strangers.fold, strangers.signal, strangers.weight, 1)
+    apart = significances(draw_replicas(strangers, cells, 5, 300, 4))
+    together = significances(draw_replicas(events, cell, 5, 300, 4))
+    assert spread(together[0]) / spread(apart[0]) == pytest.approx(2**0.5, rel=0.15)
+
+
+def test_yields_of_jets_of_one_event(rng):
+    events, cell = sample(rng)
+    once = yields_in_cells(events, cell, 5)
+    both = yields_of_events(*twice(events, cell), 5)
+    assert both.signal == pytest.approx(once.signal)
+    assert both.signal_variance == pytest.approx(once.signal_variance)
+    assert both.background_variance == pytest.approx(once.background_variance)
+    assert both.raw_background == pytest.approx(2 * once.raw_background)

@@ -7,8 +7,15 @@ import pytest
 
 from hepml.config import Cut
 from hepml.inference.events import Events
-from hepml.inference.methods import digest, evaluate
+from hepml.inference.methods import (
+    _failed_and_passed,
+    _of_bins,
+    _significances,
+    digest,
+    evaluate,
+)
 from hepml.inference.results import RESULT
+from hepml.inference.selection import Selection
 
 
 @pytest.fixture
@@ -44,3 +51,45 @@ def test_digest_sees_identity_label_and_weight(awkward):
         Events(events.event_id, events.fold, events.signal, 2 * events.weight, 4),
     ]
     assert len({digest(e) for e in [events, *changed]}) == 4
+
+
+def separated(passed_signal, failed_signal, failed_background):
+    """Events of a yes-or-no variable, with 100 background events that pass."""
+    counts = passed_signal, failed_signal, 100, failed_background
+    x = np.repeat([1.0, 0.0, 1.0, 0.0], counts)
+    signal = np.repeat([True, True, False, False], counts)
+    fold = np.arange(len(x)) % 4
+    events = Events(np.arange(len(x), dtype=np.uint64), fold, signal, np.ones(len(x)), 4)
+    return x[None], events
+
+
+def test_what_fails_may_hold_no_signal(make_job):
+    """As after a cut on b tags that all signal passes: a control bin."""
+    job = make_job("cuts", (Cut(variable="x", keep="above"),))
+    result, content = evaluate(job, *separated(50, 0, 400))
+    assert result.histogram.signal == [0, 50]
+    assert result.pyhf.agrees
+    assert content["channels"][0]["samples"][0]["data"] == [0, 50]
+
+
+def test_what_fails_may_hold_no_background(make_job):
+    job = make_job("cuts", (Cut(variable="x", keep="above"),))
+    result, _ = evaluate(job, *separated(50, 0, 0))
+    assert result.histogram.signal == [50]
+    x, events = separated(60, 10, 0)
+    selection = Selection(job.cuts, np.zeros((4, 1, 2)), x[0] > 0, 10)
+    binning = _failed_and_passed(events, selection)
+    assert binning.yields.signal.tolist() == [60]
+    assert any("only what passes is fitted" in text for text in _of_bins(job, binning))
+    significance, replicas = _significances(job, events, binning, selection, 1.0)
+    assert significance.counting.value > 0
+    assert np.isfinite(replicas.binned).all()
+
+
+def test_too_little_simulated_background_is_warned_of(make_job):
+    x, events = separated(500, 10, 400)
+    few = Events(events.event_id, events.fold, events.signal, 5 * events.weight, 4)
+    job = make_job("cuts", (Cut(variable="x", keep="above"),), background_uncertainty=0.01)
+    result, _ = evaluate(job, x, few)
+    assert any("more simulated background is needed" in text for text in result.warnings)
+    assert result.significance.exact is None or result.significance.exact.value > 0

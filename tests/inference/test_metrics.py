@@ -65,3 +65,27 @@ def test_thinned_curve_keeps_its_ends(rng):
     assert len(curve.signal) <= 200
     assert (curve.signal[0], curve.background[0]) == (0, 0)
     assert (curve.signal[-1], curve.background[-1]) == (1, pytest.approx(1, abs=0.2))
+
+
+def test_two_entries_of_one_event_are_one(rng):
+    """AUC, rejection and efficiency: the errors of jets that share an event do not shrink."""
+    score, signal = toy(rng, 2000)
+    event, weight = np.arange(2000), rng.exponential(1, 2000)
+    once = score, signal, weight
+    twice = tuple(np.concatenate([x, x]) for x in once)
+    ids = np.concatenate([event, event])
+    assert vars(weighted_auc(*twice, ids)) == pytest.approx(vars(weighted_auc(*once)))
+    assert weighted_auc(*twice).error == pytest.approx(weighted_auc(*once).error / 2**0.5)
+    both, one = rejection_at(*twice, 0.3, 1, ids), rejection_at(*once, 0.3)
+    assert vars(both) == pytest.approx(vars(one), rel=1e-6)
+    passed = twice[0] > 1
+    assert efficiency(passed, twice[2], ids).error == pytest.approx(
+        efficiency(passed[:2000], weight).error
+    )
+
+
+def test_rejection_needs_as_much_background_as_the_cuts():
+    score, signal = np.arange(100.0), np.arange(100) % 2 == 0
+    passed = int(np.count_nonzero(~signal[-30:]))
+    assert rejection_at(score, signal, np.ones(100), 0.3, passed) is not None
+    assert rejection_at(score, signal, np.ones(100), 0.3, passed + 1) is None

@@ -10,8 +10,8 @@ import pytest
 
 from hepml.config import Cut
 from hepml.errors import InputError
-from hepml.inference.binned import fit
 from hepml.inference.stage import compare, infer
+from hepml.inference.workspace import pyhf_significance
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_model(judged):
 
 def test_workspace_gives_the_quoted_significance(judged):
     quoted = read(judged.mlp)["significance"]["binned"]["value"]
-    assert fit(read(judged.workspace)).significance == pytest.approx(quoted, rel=1e-6)
+    assert pyhf_significance(read(judged.workspace)) == pytest.approx(quoted, rel=1e-6)
 
 
 def test_scan_peaks_at_the_working_point(judged):
@@ -84,7 +84,7 @@ def test_comparison(judged, trained, tmp_path):
     content = read(tmp_path / "comparison.json")
     first, second = content["rows"]
     assert (first["method"], second["method"], content["baseline"]) == ("cuts", "mlp", "cuts")
-    ratio = model["significance"]["binned"]["value"] / cuts["significance"]["binned"]["value"]
+    ratio = model["significance"]["counting"]["value"] / cuts["significance"]["counting"]["value"]
     assert second["extra_data"] == pytest.approx(ratio**2 - 1)
     assert second["p_ratio"] == pytest.approx(cuts["p_value"] / model["p_value"])
     assert (first["luminosity_factor"], first["extra_data"]) == (pytest.approx(1, abs=1e-5), 0)
@@ -197,6 +197,9 @@ def test_variable_that_is_not_finite(run, make_job, samples):
         run(make_job("cuts", (Cut(variable="x", keep="above"),)))
 
 
-def test_uncertainty_of_everything(run, make_job):
-    with pytest.raises(InputError, match="must be smaller than 1"):
-        run(make_job(background_uncertainty=1.0))
+def test_titles_do_not_end_cells_or_lines(judged, tmp_path):
+    named = tmp_path / "mlp.json"
+    named.write_text(json.dumps(read(judged.mlp) | {"title": "a | b\nc"}))
+    compare((judged.cuts, named), {}, tmp_path, 300.0)
+    text = (tmp_path / "comparison.md").read_text()
+    assert "| a \\| b c |" in text

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hepml.inference.binned import Histogram, fit, workspace
+from hepml.inference.binned import Histogram, fit
 from hepml.inference.likelihood import Counts, discovery_significance
+from hepml.inference.workspace import pyhf_significance, workspace
 
 
 def counts(s, b, relative_error):
@@ -37,8 +38,8 @@ def test_own_likelihood(s, b, r, uncertainty, z, tolerance):
 
 
 def test_pyhf():
-    quoted = fit(workspace(histogram(*FOUR), 0.1, "sr")).significance
-    assert quoted == pytest.approx(3.527258, rel=1e-6)
+    found = pyhf_significance(workspace(histogram(*FOUR), 0.1, "sr"))
+    assert found == pytest.approx(3.527258, rel=1e-6)
 
 
 def gaussian_mixture(bins):
@@ -62,7 +63,7 @@ def test_two_gaussians(bins, z):
 # Fisher information of the binned mixture
 def test_sigma_mu_of_two_gaussians():
     s, b = gaussian_mixture(5)
-    fitted = fit(workspace(Histogram(s, 1e-4 * s, b, 1e-4 * b), 0.0, "sr"))
+    fitted = fit(Histogram(s, 1e-4 * s, b, 1e-4 * b), 0.0)
     assert fitted.sigma_mu == pytest.approx(0.27295, rel=1e-3)
     low, high = fitted.interval
     assert low < 0.753509  # the unbinned 68 % interval is [0.753509, 1.268313]: bins lose

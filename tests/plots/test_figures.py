@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hepml.inference.quantities import Measured
 from hepml.plots.curves import Losses, Roc, Scan, roc_figure, significance_figure, training_figure
 from hepml.plots.distributions import (
     class_shapes,
@@ -10,13 +11,13 @@ from hepml.plots.distributions import (
     seen_and_unseen,
     variable_figure,
 )
-from hepml.plots.quantities import Measured
 from hepml.plots.yields import (
     CutFlow,
     Headline,
     Slices,
     cutflow_figure,
     histogram_figure,
+    merged_steps,
     summary_figure,
 )
 
@@ -171,3 +172,11 @@ def test_summary_leaves_out_what_was_not_measured(caption):
     np.testing.assert_allclose(points_x(counting), [2.0, 2.5])
     np.testing.assert_allclose(points_x(binned), [3.0])
     assert {text.get_text() for text in axes.texts} >= {"2.00 ± 0.10", "2.5", "3.00 ± 0.20"}
+
+
+def test_steps_keep_the_order_they_have_in_every_sample():
+    flows = ("all", "jets", "valid"), ("all", "jets", "truth", "valid"), ("all", "lumi", "jets")
+    assert merged_steps(flows) == ["all", "lumi", "jets", "truth", "valid"]
+    late = ("all", "b", "end"), ("all", "a", "end"), ("all", "a", "b", "end")
+    assert merged_steps(late) == ["all", "a", "b", "end"]
+    assert merged_steps((("a", "b"), ("b", "a"))) == ["a", "b"]  # no order is right for both

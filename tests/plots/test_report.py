@@ -206,8 +206,8 @@ def test_an_older_report_stays_if_a_new_one_fails(write, sources, tmp_path, writ
     before = (tmp_path / "report.html").read_bytes()
 
     def broken(content):
-        del content["rows"][0]["z_binned"]
+        del content["rows"][0]["z_counting"]
 
-    with pytest.raises(KeyError, match="z_binned"):
+    with pytest.raises(KeyError, match="z_counting"):
         write(replace(sources, comparison=write_changed(sources.comparison, broken)))
     assert (tmp_path / "report.html").read_bytes() == before

@@ -1,6 +1,6 @@
 import pytest
 
-from hepml.plots.quantities import measured, signed, with_error, with_thousands
+from hepml.inference.quantities import measured, signed, with_error, with_thousands
 
 THIN = "\u202f"
 
