@@ -215,8 +215,8 @@ class Cnn(Settings):
     width: int = Field(16, gt=0, description="channels of the first stage")
     stages: int = Field(3, gt=0, description="resolutions, each half of the one before")
     blocks: int = Field(1, gt=0, description="residual blocks of each stage")
-    dropout: Real = Field(0, ge=0, lt=1)
-    training: Training = Training(batch_size=256, learning_rate=3e-3, epochs=8, patience=6)
+    dropout: Real = Field(0.3, ge=0, lt=1)
+    training: Training = Training(batch_size=256, learning_rate=4e-3, epochs=6, patience=5)
 
 
 class ParticleTransformer(Settings):

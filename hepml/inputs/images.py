@@ -109,7 +109,7 @@ def jet_images(
     """Draw jets.
 
     Arrays and tensors give the same images up to float32 rounding. Tensors stay on their device,
-    which is waited for once, to see that all momenta are finite.
+    which is waited for twice, to see that counts fit and momenta are finite.
 
     Args:
         values: particles of all jets, one jet after another.

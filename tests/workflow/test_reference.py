@@ -3,22 +3,51 @@
 import json
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.slow
 
 
-def test_quick_analysis(workflow):
+@pytest.fixture(scope="module")
+def quick(workflow):
     for package in ("pythia8mc", "fastjet"):
         pytest.importorskip(package, reason="simulated collisions need the extra 'simulate'")
     workflow.run("--configfile", "config/quick.yaml")
-    results = workflow.folder / "results/quick"
-    cuts, network = json.loads((results / "comparison.json").read_text())["rows"]
+    return workflow.folder / "results/quick"
+
+
+def test_quick_analysis(workflow, quick):
+    cuts, network = json.loads((quick / "comparison.json").read_text())["rows"]
     # a prototype with 20k training jets had 0.986; 2k jets cost some of it
     assert network["auc"] > 0.96
     assert network["z_counting"] > 0
     assert cuts["z_counting"] > 0
-    flow = json.loads((results / "data/top/cutflow.json").read_text())
-    # LO cross-section of all-hadronic tt̄ above a given pT; times L = 100 pb⁻¹ and the tag's 0.7
-    assert flow["cross_section"] > 0.4
-    assert (results / "report.html").stat().st_size > 100_000
+    flow = json.loads((quick / "data/top/cutflow.json").read_text())
+    # LO cross-section of all-hadronic tt̄ at pT of 550 to 700 GeV is 0.40 pb; this range is wider
+    assert 0.4 < flow["cross_section"] < 1
+    assert (quick / "report.html").stat().st_size > 100_000
     assert "Nothing to be done" in workflow.run("--configfile", "config/quick.yaml")
+
+
+@pytest.mark.usefixtures("quick")
+def test_networks_on_images_and_particles_join_the_comparison(workflow):
+    content = yaml.safe_load((workflow.folder / "config/quick.yaml").read_text())
+    content["analysis"] = "networks"
+    content["data"]["particles"] = True
+    for name in ("top", "qcd"):
+        sample = content["samples"][name]
+        del sample["process"], sample["events"]
+        sample["files"] = [f"results/quick/ntuples/{name}_*.root"]
+    short = {"epochs": 3, "patience": 2, "batch_size": 128, "learning_rate": 3e-3}
+    content["models"] |= {
+        "cnn": {"architecture": "cnn", "width": 8, "training": short},
+        "transformer": {"architecture": "particle_transformer", "maximum": 40, "training": short},
+    }
+    (workflow.folder / "networks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    target = "results/networks/comparison.json"
+    workflow.run(target, "--configfile", "networks.yaml")
+    rows = json.loads((workflow.folder / target).read_text())["rows"]
+    assert [row["method"] for row in rows] == ["cuts", "mlp", "cnn", "transformer"]
+    # three epochs on 2k jets teach more than nothing; 0.5 would be chance
+    assert all(row["auc"] > 0.8 for row in rows[1:])
+    assert len({row["parameters"] for row in rows}) == 4
