@@ -3,13 +3,14 @@
 s, b are expected signal and background events, σ the absolute uncertainty of b, n observed events.
 Z and one-sided p-value are tied by p = 1 - Φ(Z). The references are arXiv:1007.1727 (known b),
 G. Cowan, "Discovery sensitivity for a counting experiment with background uncertainty" (2012),
-Li and Ma, ApJ 272 (1983) 317, and for few events the exact Asimov p-value of arXiv:2009.07249.
+Li and Ma, ApJ 272 (1983) 317, Cousins, Linnemann and Tucker, arXiv:physics/0702156, and for few
+events the exact Asimov p-value of arXiv:2009.07249.
 """
 
 import numpy as np
-from jaxtyping import Float
-from scipy.special import gammainc, xlog1py, xlogy
-from scipy.stats import norm
+from jaxtyping import Float, Shaped
+from scipy.special import betainc, gammainc, xlog1py, xlogy
+from scipy.stats import chi2, norm
 
 
 def asimov_significance(
@@ -83,6 +84,27 @@ def li_ma_significance(
     return np.asarray(np.sign(on - alpha * off) * np.sqrt(2 * np.maximum(log_ratio, 0)))
 
 
+def binomial_p_value(
+    on: Float[np.ndarray, "*bins"],
+    off: Float[np.ndarray, "*bins"],
+    exposure_ratio: Float[np.ndarray, "*bins"],
+) -> Float[np.ndarray, "*bins"]:
+    """Exact on/off p-value, whose significance is called Z_Bi (arXiv:physics/0702156, Eq. 14).
+
+    Given on + off events, those in "on" are binomial with probability 1/(1+τ).
+
+    Args:
+        on: events where signal may be.
+        off: events of background alone.
+        exposure_ratio: τ > 0.
+
+    Returns:
+        P(at least this many "on" events | no signal); 1 where there are none.
+    """
+    tail = betainc(np.where(on > 0, on, 1.0), off + 1, 1 / (1 + exposure_ratio))
+    return np.asarray(np.where(on > 0, tail, 1.0))
+
+
 def poisson_p_value(
     count: Float[np.ndarray, "*bins"], background: Float[np.ndarray, "*bins"]
 ) -> Float[np.ndarray, "*bins"]:
@@ -138,3 +160,20 @@ def p_value_ratio(significance: float, baseline: float) -> float:
     """
     with np.errstate(over="ignore"):
         return float(np.exp(norm.logsf(baseline) - norm.logsf(significance)))
+
+
+def garwood_interval(
+    count: Shaped[np.ndarray, " bins"], level: float = 0.6826894921370859
+) -> Float[np.ndarray, "2 bins"]:
+    """Central confidence interval of a Poisson mean (Garwood, Biometrika 28 (1936) 437).
+
+    Args:
+        count: observed events, ≥ 0.
+        level: confidence level.
+
+    Returns:
+        Lower and upper ends; the lower is 0 where nothing was observed.
+    """
+    tail = (1 - level) / 2
+    lower = chi2.ppf(tail, 2 * np.where(count > 0, count, 1)) / 2
+    return np.stack([np.where(count > 0, lower, 0.0), chi2.isf(tail, 2 * (count + 1)) / 2])

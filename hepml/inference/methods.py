@@ -12,9 +12,12 @@ from hepml.inference.binning import LARGEST_RELATIVE_ERROR, Binning, bin_score
 from hepml.inference.bootstrap import Replicas, draw_replicas, spread
 from hepml.inference.counting import (
     asimov_significance,
+    binomial_p_value,
     exact_significance,
+    garwood_interval,
     li_ma_significance,
     p_value,
+    significance_of,
 )
 from hepml.inference.events import Events, Yields
 from hepml.inference.goals import LargestSignificance
@@ -124,7 +127,12 @@ def _failed_and_passed(events: Events, selection: Selection) -> Binning:
 def _working_point(events: Events, selection: Selection) -> WorkingPoint:
     passed = passed_and_failed(events, selection.passed)
     signal, background = (
-        Yield(float(total[1]), float(variance[1] ** 0.5), int(raw[1]))
+        Yield(
+            float(total[1]),
+            float(variance[1] ** 0.5),
+            int(raw[1]),
+            garwood_interval(raw[1:].astype(int))[:, 0].tolist(),
+        )
         for total, variance, raw in (
             (passed.signal, passed.signal_variance, passed.raw_signal),
             (passed.background, passed.background_variance, passed.raw_background),
@@ -215,7 +223,9 @@ def _li_ma(
     tau = b / sigma**2
     estimate = _estimate(li_ma_significance(s + b, tau * b, tau))
     numbers = (float(x[0]) for x in (s + b, tau * b, tau))
-    return LiMa(estimate.value, estimate.error, *numbers)
+    z_bi = float(significance_of(binomial_p_value(s[:1] + b[:1], tau[:1] * b[:1], tau[:1]))[0])
+    # beyond 38 σ the p-value is too small for a number
+    return LiMa(estimate.value, estimate.error, z_bi if np.isfinite(z_bi) else None, *numbers)
 
 
 def _counts(replicas: Replicas) -> Counts:

@@ -34,11 +34,15 @@ class Roc:
 
 @dataclass(frozen=True)
 class Yield:
-    """Events of one class that pass: expected, their error from simulation, and raw."""
+    """Events of one class that pass: expected, their error from simulation, and raw.
+
+    ``raw_interval`` is Garwood's 68 % interval of the mean of the raw number.
+    """
 
     expected: Annotated[float, Field(alias="yield")]  # a keyword of Python
     error: float
     raw: int
+    raw_interval: list[float]
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,14 @@ class WorkingPoint:
 
 @dataclass(frozen=True)
 class LiMa:
-    """Li and Ma's significance of an equivalent on/off measurement, off = τ · background."""
+    """Li and Ma's significance of an equivalent on/off measurement, off = τ · background.
+
+    ``z_bi`` is the exact significance of the same counts (arXiv:physics/0702156).
+    """
 
     value: float
     error: float
+    z_bi: float | None
     n_on: float
     n_off: float
     tau: float

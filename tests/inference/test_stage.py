@@ -36,7 +36,7 @@ def test_model(judged):
     assert result["events"] == 2850 + 2945  # data events are left out
     assert result["auc"]["value"] == pytest.approx(0.8556, abs=4 * result["auc"]["error"])
     assert [list(t) for t in result["working_point"]["thresholds"]] == [["llr"]] * 4
-    assert set(result["working_point"]["signal"]) == {"yield", "error", "raw"}
+    assert set(result["working_point"]["signal"]) == {"yield", "error", "raw", "raw_interval"}
     significance = result["significance"]
     assert significance["li_ma"]["value"] == pytest.approx(significance["counting"]["value"])
     assert significance["counting_without_uncertainty"]["value"] > significance["counting"]["value"]

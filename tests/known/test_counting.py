@@ -1,6 +1,6 @@
 """Counting significances against published numbers and independent programs.
 
-pyhf and cabinetry numbers were obtained by running these programs; see each test.
+pyhf, RooStats and cabinetry numbers were obtained by running these programs; see each test.
 """
 
 import numpy as np
@@ -8,8 +8,10 @@ import pytest
 
 from hepml.inference.counting import (
     asimov_significance,
+    binomial_p_value,
     exact_significance,
     extra_data_fraction,
+    garwood_interval,
     li_ma_significance,
     p_value,
     p_value_ratio,
@@ -103,24 +105,34 @@ def test_bins_add_in_quadrature():
         assert np.sqrt(np.sum(z**2)) == pytest.approx(expected, rel=1e-9)
 
 
+def test_roostats_on_off():
+    """RooStats' HybridInstructional prints 0.00094165 and 3.10804 for n_on 150, n_off 100, τ 1."""
+    p = binomial_p_value(*arrays(150, 100, 1))
+    assert p == pytest.approx(9.4165e-4, rel=1e-5)
+    assert significance_of(p) == pytest.approx(3.10804, abs=5e-6)
+    assert li_ma_significance(*arrays(150, 100, 1)) == pytest.approx(3.1729728608, rel=1e-9)
+
+
 # Cousins, Linnemann and Tucker, arXiv:physics/0702156, Table 1
 @pytest.mark.parametrize(
-    ("on", "off", "tau", "z_pl"),
+    ("on", "off", "tau", "z_bi", "z_pl"),
     [
-        (4, 5, 5, 1.95),
-        (6, 18.78, 14.44, 2.82),
-        (9, 17.83, 4.69, 1.99),
-        (17, 40.11, 10.56, 4.57),
-        (50, 55, 2, 3.02),
-        (67, 15, 0.5, 3.04),
-        (200, 10, 0.1, 2.38),
-        (523, 2327, 5.99, 5.95),
-        (498426, 493434, 1, 5.01),
-        (2119449, 23650096, 11.21, 6.40),
+        (4, 5, 5, 1.66, 1.95),
+        (6, 18.78, 14.44, 2.63, 2.82),
+        (9, 17.83, 4.69, 1.82, 1.99),
+        (17, 40.11, 10.56, 4.46, 4.57),
+        (50, 55, 2, 2.93, 3.02),
+        (67, 15, 0.5, 2.89, 3.04),
+        (200, 10, 0.1, 2.20, 2.38),
+        (523, 2327, 5.99, 5.93, 5.95),
+        (498426, 493434, 1, 5.01, 5.01),
+        (2119449, 23650096, 11.21, 6.40, 6.40),
     ],
 )
-def test_cousins_linnemann_tucker(on, off, tau, z_pl):
-    assert li_ma_significance(*arrays(on, off, tau)) == pytest.approx(z_pl, abs=0.0051)
+def test_cousins_linnemann_tucker(on, off, tau, z_bi, z_pl):
+    counts = arrays(on, off, tau)
+    assert significance_of(binomial_p_value(*counts)) == pytest.approx(z_bi, abs=0.0051)
+    assert li_ma_significance(*counts) == pytest.approx(z_pl, abs=0.0051)
 
 
 def test_pyhf_on_off_p_value():
@@ -132,6 +144,7 @@ def test_pyhf_on_off_p_value():
 
 
 def test_empty_counts_are_no_evidence():
+    assert binomial_p_value(*arrays(0, 5, 1)) == 1
     assert poisson_p_value(*arrays(0, 5)) == 1
     assert li_ma_significance(*arrays(0, 5, 1)) == pytest.approx(-np.sqrt(2 * 5 * np.log(2)))
 
@@ -151,6 +164,19 @@ def test_p_values_and_significances_are_inverse():
     z = np.array([-1.0, 0.0, 5.0, 30.0])
     assert significance_of(p_value(z)) == pytest.approx(z, rel=1e-12)
     assert p_value(np.array([5.0])) == pytest.approx(2.866515719e-7, rel=1e-9)
+
+
+# F. Garwood, Biometrika 28 (1936) 437; 68.27 % values as in the PDG's and ROOT's kPoisson
+@pytest.mark.parametrize(
+    ("n", "low", "high"),
+    [(0, 0, 1.8410), (1, 0.1728, 3.2995), (3, 1.3673, 5.9182), (10, 6.8914, 14.2669)],
+)
+def test_garwood(n, low, high):
+    assert garwood_interval(np.array([n]))[:, 0] == pytest.approx([low, high], abs=2e-4)
+
+
+def test_garwood_95_of_nothing_is_3_69():
+    assert garwood_interval(np.array([0]), 0.95)[1] == pytest.approx(-np.log(0.025))
 
 
 # Radovic et al., Nature 560 (2018) 41, Table 1: Z and p-value without and with machine learning,
