@@ -102,5 +102,6 @@ def test_chunks_change_nothing(monkeypatch):
     whole = logits(network, source, events)
     monkeypatch.setattr("hepml.scores.predict.CHUNK", 5)
     np.testing.assert_allclose(logits(network, source, events), whole, rtol=1e-6)
-    np.testing.assert_allclose(logits(network, source, np.flip(events).copy()), whole[::-1], rtol=1e-6)
+    backwards = logits(network, source, np.flip(events).copy())
+    np.testing.assert_allclose(backwards, whole[::-1], rtol=1e-6)
     assert len(logits(network, source, events[:0])) == 0
