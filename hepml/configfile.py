@@ -1,28 +1,24 @@
 """From config files to validated settings, every problem at once, and to the jobs of each stage."""
 
-import glob
 import json
-import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import ValidationError
 
 from hepml.config import (
     Analysis,
     DataJob,
-    InferenceJob,
-    Sample,
     Settings,
-    SimulationJob,
-    TrainingJob,
 )
 from hepml.errors import InputError
+from hepml.jobs import data_job
 from hepml.plaintext import read_samples, read_yaml
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -48,9 +44,36 @@ def from_workflow(content: dict[str, Any], files: Sequence[str | Path]) -> Analy
     Raises:
         InputError: naming every wrong key at once.
     """
+    given: dict[str, Any] = {}
     for file in files:
-        read_yaml(Path(file))
-    return analysis(content, " + ".join(map(str, files)) or "--config")
+        given = _merged(given, read_yaml(Path(file)))
+    return analysis(_typed(content, given), " + ".join(map(str, files)) or "--config")
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings, of which the new one wins, as Snakemake merges config files."""
+    both = {
+        key: _merged(old[key], new[key])
+        for key in old.keys() & new.keys()
+        if isinstance(old[key], dict) and isinstance(new[key], dict)
+    }
+    return old | new | both
+
+
+def _typed(content: Any, given: Any) -> Any:  # noqa: ANN401
+    """Numbers and truth values as such that --config gave as text; nested ones always are.
+
+    Args:
+        content: what Snakemake collected.
+        given: what the config files say, which keeps its types.
+    """
+    if isinstance(content, dict):
+        inside = given if isinstance(given, dict) else {}
+        return {key: _typed(value, inside.get(key)) for key, value in content.items()}
+    if isinstance(content, str) and content != given:
+        number = yaml.safe_load(content) if re.fullmatch(r"[\w.+-]+", content) else content
+        return number if isinstance(number, bool | int | float) else content
+    return content
 
 
 def analysis(content: dict[str, Any], source: str) -> Analysis:
@@ -171,145 +194,3 @@ def _known_keys() -> frozenset[str]:
         waiting += model.__subclasses__()
         known |= {field.alias or name for name, field in model.model_fields.items()}
     return frozenset(known)
-
-
-def is_remote(path: str) -> bool:
-    """Whether a file is read over the network: ``root://``, ``https://`` and so on."""
-    return "://" in path
-
-
-def matching_files(name: str, sample: Sample) -> list[str]:
-    """Files that the patterns of a sample match, sorted within each pattern, and URLs as they are.
-
-    Raises:
-        InputError: if a pattern matches nothing, or two match the same file.
-    """
-    files: list[str] = []
-    problems = []
-    for pattern in sample.files:
-        # patterns may be absolute, which pathlib's glob does not take
-        found = [pattern] if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
-        if not found:
-            problems.append(
-                f"samples.{name}.files: no file matches {pattern!r} (relative to {Path.cwd()})"
-            )
-        files += found
-    problems += [
-        f"samples.{name}.files: {file!r} is matched twice; its events would count twice"
-        for file in given_twice(files)
-    ]
-    if problems:
-        raise InputError("\n".join(problems))
-    return files
-
-
-def given_twice(files: Sequence[str]) -> list[str]:
-    """Files that stand in a list more than once, under the same name or another."""
-    seen: dict[str, str] = {}
-    twice = []
-    for file in files:
-        true_name = file if is_remote(file) else os.path.realpath(file)
-        if true_name in seen:
-            twice.append(file)
-        seen[true_name] = file
-    return list(dict.fromkeys(twice))
-
-
-def local_files(settings: Analysis, name: str) -> list[str]:
-    """Files of a sample on disk, where the patterns match."""
-    return [f for f in matching_files(name, settings.samples[name]) if not is_remote(f)]
-
-
-def remote_files(settings: Analysis, name: str) -> list[str]:
-    """Files of a sample that are read over the network."""
-    return [path for path in settings.samples[name].files if is_remote(path)]
-
-
-def data_job(settings: Analysis, name: str) -> DataJob:
-    """Settings of the data stage for one sample."""
-    return DataJob(
-        name=name,
-        sample=settings.samples[name],
-        data=settings.data,
-        luminosity=settings.luminosity,
-        folds=settings.folds,
-    )
-
-
-def without_files(sample: Sample) -> Sample:
-    """A sample without its list of files, which may be longer than a command line."""
-    given = sample.files[:1] + ((f"and {len(sample.files) - 1} more",) if sample.files[1:] else ())
-    return sample.model_copy(update={"files": given})
-
-
-def data_settings(settings: Analysis, name: str) -> str:
-    """Settings of one job of the data stage as JSON; its files are named on the command line."""
-    job = data_job(settings, name)
-    return job.model_copy(update={"sample": without_files(job.sample)}).model_dump_json(
-        by_alias=True
-    )
-
-
-def all_settings(settings: Analysis) -> str:
-    """The whole analysis as JSON, for the record."""
-    samples = {name: without_files(sample) for name, sample in settings.samples.items()}
-    return settings.model_copy(update={"samples": samples}).model_dump_json(by_alias=True)
-
-
-def simulation_job(settings: Analysis, name: str, chunk: int) -> SimulationJob:
-    """Settings of the simulation of file number ``chunk`` of one sample."""
-    sample = settings.samples[name]
-    if sample.process is None or sample.events is None:
-        raise InputError(f"samples.{name}: has files and is not simulated")
-    per_file = settings.simulation.events_per_file
-    return SimulationJob(
-        process=sample.process,
-        events=min(per_file, sample.events - chunk * per_file),
-        seed=_seed(settings.seed, name, chunk),
-        simulation=settings.simulation,
-    )
-
-
-def simulated_chunks(settings: Analysis, name: str) -> int:
-    """How many files a simulated sample is scattered over; 0 if it is read from files."""
-    return -(-(settings.samples[name].events or 0) // settings.simulation.events_per_file)
-
-
-def training_job(settings: Analysis, model: str) -> TrainingJob:
-    """Settings of the training of one model, the same for all folds."""
-    network = settings.models[model].model_copy(update={"title": ""})  # cannot change a result
-    return TrainingJob(model=network, folds=settings.folds, seed=settings.seed)
-
-
-def inference_job(settings: Analysis, method: str) -> InferenceJob:
-    """Settings of the inference for ``cuts`` or one model."""
-    return InferenceJob(
-        method=method,
-        title=title(settings, method),
-        cuts=settings.cuts if method == "cuts" else (),
-        inference=settings.inference,
-        folds=settings.folds,
-        seed=settings.seed,
-    )
-
-
-def title(settings: Analysis, method: str) -> str:
-    """What a method is called in tables and figures."""
-    return "Cuts" if method == "cuts" else settings.models[method].title or method
-
-
-def caption(settings: Analysis) -> str:
-    """What stands above the axes of every figure, as JSON."""
-    return json.dumps(
-        {
-            "title": settings.title,
-            "heading": settings.plots.heading,
-            "luminosity": settings.luminosity,
-        }
-    )
-
-
-def _seed(seed: int, name: str, chunk: int) -> int:
-    """One seed per file in 1..900,000,000, the range that Pythia takes."""
-    digest = sha256(f"{seed}/{name}/{chunk}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % 900_000_000 + 1

@@ -3,15 +3,9 @@ from pathlib import Path
 import pytest
 
 from hepml.config import DataJob, Sample
-from hepml.configfile import (
-    all_settings,
-    data_settings,
-    from_workflow,
-    load,
-    matching_files,
-    parse,
-)
+from hepml.configfile import from_workflow, load, parse
 from hepml.errors import InputError
+from hepml.jobs import all_settings, data_settings, matching_files
 from hepml.plaintext import read_samples, read_yaml
 
 
@@ -143,3 +137,15 @@ def test_settings_on_a_command_line_stay_short_however_many_files_there_are():
         assert len(text) < 10_000
     job = parse(DataJob, data_settings(settings, "s"), "--settings")
     assert job.sample.files == (files[0], "and 4999 more")
+
+
+def test_types_on_the_command_line_are_found_again(written):
+    """Snakemake turns what stands inside of --config 'key={...}' into text."""
+    file = written("inference: {bins: 4}\ntitle: '7'\nseed: 1\n")
+    collected = {"inference": {"bins": "8", "background_uncertainty": "1e-2"}, "title": "7"}
+    collected |= {"data": {"particles": "true", "schema": "jetclass"}}
+    with pytest.raises(InputError) as caught:
+        from_workflow(collected, [file])
+    # what is missing is complained about, but no type, and no text that the file gives as text
+    assert "required" in str(caught.value)
+    assert "should be" not in str(caught.value)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from hepml.config import DataJob
-from hepml.configfile import matching_files
 from hepml.data.expressions import Expression
 from hepml.data.ntuples import Tree, open_file, open_tree
 from hepml.data.particles import particle_columns
@@ -16,6 +15,7 @@ from hepml.data.selection import per_event
 from hepml.data.stage import identity_branches, read_generated, require_events
 from hepml.data.weights import Generated
 from hepml.errors import InputError
+from hepml.jobs import matching_files
 
 TRIED = 100  # events of the first file on which the expressions are tried
 

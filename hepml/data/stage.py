@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float64
 
 from hepml.artifacts import new_folder, write_json
 from hepml.config import DataJob
-from hepml.configfile import given_twice
 from hepml.data.folds import assign_folds, event_ids
 from hepml.data.functions import leaf_dtype
 from hepml.data.ntuples import Chunk, Tree, open_file, open_tree
@@ -21,6 +20,7 @@ from hepml.data.selection import CutFlow, passes, per_event
 from hepml.data.store import ColumnWriter
 from hepml.data.weights import Generated, normalisation
 from hepml.errors import InputError
+from hepml.jobs import given_twice
 
 LABELS = {"signal": 1, "background": 0, "data": -1}
 

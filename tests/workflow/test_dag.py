@@ -19,6 +19,8 @@ def test_without_a_config_the_reference_analysis_is_planned(workflow):
     assert workflow.rerun() == given
     # and settings on the command line change it instead of replacing it
     assert workflow.rerun("--config", "folds=3")["train"] == 3
+    changed = workflow.rerun("--config", "analysis=mine", "data={particles: true}")
+    assert changed == given
 
 
 def test_both_entries_plan_the_same(workflow):

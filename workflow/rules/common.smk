@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from hepml import configfile
+from hepml import configfile, jobs
 from hepml.provenance import code_digest
 
 ANALYSIS = configfile.from_workflow(config, workflow.configfiles)
@@ -23,9 +23,9 @@ wildcard_constraints:
 
 def ntuple_files(sample):
     """Files of a sample: simulated here, or what its patterns match."""
-    chunks = configfile.simulated_chunks(ANALYSIS, sample)
+    chunks = jobs.simulated_chunks(ANALYSIS, sample)
     simulated = [f"{RESULTS}/ntuples/{sample}_{i}.root" for i in range(chunks)]
-    return simulated or configfile.local_files(ANALYSIS, sample)
+    return simulated or jobs.local_files(ANALYSIS, sample)
 
 
 def ntuples(wildcards):
@@ -34,35 +34,35 @@ def ntuples(wildcards):
 
 def ntuple_urls(wildcards):
     """Files of a sample that are read over the network, which Snakemake does not watch."""
-    return configfile.remote_files(ANALYSIS, wildcards.sample)
+    return jobs.remote_files(ANALYSIS, wildcards.sample)
 
 
 # settings come from functions: in a plain string Snakemake would take LaTeX's {21} for a wildcard
 
 
 def all_settings(wildcards):
-    return configfile.all_settings(ANALYSIS)
+    return jobs.all_settings(ANALYSIS)
 
 
 def caption(wildcards):
-    return configfile.caption(ANALYSIS)
+    return jobs.caption(ANALYSIS)
 
 
 def simulation_settings(wildcards):
-    job = configfile.simulation_job(ANALYSIS, wildcards.sample, int(wildcards.chunk))
+    job = jobs.simulation_job(ANALYSIS, wildcards.sample, int(wildcards.chunk))
     return job.model_dump_json()
 
 
 def data_settings(wildcards):
-    return configfile.data_settings(ANALYSIS, wildcards.sample)
+    return jobs.data_settings(ANALYSIS, wildcards.sample)
 
 
 def training_settings(wildcards):
-    return configfile.training_job(ANALYSIS, wildcards.model).model_dump_json()
+    return jobs.training_job(ANALYSIS, wildcards.model).model_dump_json()
 
 
 def inference_settings(wildcards):
-    return configfile.inference_job(ANALYSIS, wildcards.method).model_dump_json()
+    return jobs.inference_job(ANALYSIS, wildcards.method).model_dump_json()
 
 
 def method_scores(wildcards):
@@ -89,7 +89,7 @@ def all_ntuples(wildcards):
 
 
 def method_title(wildcards):
-    return configfile.title(ANALYSIS, wildcards.model)
+    return jobs.title(ANALYSIS, wildcards.model)
 
 
 def variable_label(wildcards):
