@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import torch
 
 from hepml.artifacts import new_file
-from hepml.data.store import Columns, open_columns
+from hepml.data.store import open_columns
 from hepml.errors import InputError
 from hepml.inputs import open_source
+from hepml.inputs.source import Source
 from hepml.scores.predict import logits
 from hepml.training.checkpoint import Trained, load
 
@@ -36,10 +37,11 @@ def score(models: Sequence[Path], data: Path, spectators: Sequence[str], output:
     folds = _folds(trained, models)
     columns = open_columns(data)
     fold = np.asarray(columns["fold"])
-    unseen = _score_by(trained, columns, fold)
+    source = open_source([columns], trained[0].job.model, torch.device("cpu"))
+    unseen = _score_by(trained, source, fold)
     # network k is tested on fold k and stopped by fold k + 1; it trained on fold k - 1
     teacher = (fold + 1) % folds
-    seen = _score_by(trained, columns, teacher)
+    seen = _score_by(trained, source, teacher)
     if not np.isfinite(unseen).all():
         worst = int(np.argmin(np.isfinite(unseen)))
         raise InputError(f"{data}: score of event {worst} is not finite; look at its variables")
@@ -67,10 +69,9 @@ def _folds(trained: dict[int, Trained], models: Sequence[Path]) -> int:
     return folds
 
 
-def _score_by(trained: dict[int, Trained], columns: Columns, network: np.ndarray) -> np.ndarray:
+def _score_by(trained: dict[int, Trained], source: Source, network: np.ndarray) -> np.ndarray:
     """Logit of each event by the network whose number stands in ``network``, float64."""
-    source = open_source([columns], trained[0].job.model, torch.device("cpu"))
-    result = np.empty(columns.events)
+    result = np.empty(len(network))
     for number, model in trained.items():
         chosen = np.flatnonzero(network == number)
         result[chosen] = logits(model.network, source, chosen)
