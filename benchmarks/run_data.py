@@ -24,6 +24,7 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import uproot
+from machine import processor
 
 from hepml.config import DataJob
 from hepml.configfile import parse
@@ -129,14 +130,6 @@ def rows(path: Path, codec: str, jets: int, rounds: int) -> list[str]:
                 f"{low / base[0]:.2f} / {middle / base[1]:.2f} |"
             )
     return lines
-
-
-def processor() -> str:
-    """Model of the CPU."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import processor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hepml.inputs.images import ImageSettings, jet_images
@@ -129,14 +130,6 @@ def report(arguments: argparse.Namespace) -> str:
             f"| {1e3 / ms[0]:.0f} |"
         )
     return "\n".join(lines)
-
-
-def processor() -> str:
-    """Model of the CPU."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:
