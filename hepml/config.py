@@ -233,6 +233,14 @@ class ParticleTransformer(Settings):
 
 # told apart by `architecture`
 Model = Annotated[Mlp | Cnn | ParticleTransformer, Field(discriminator="architecture")]
+Inputs = Literal["features", "images", "sets"]
+
+
+def inputs_of(model: Model) -> Inputs:
+    """What a network reads: named variables, jet images, or sets of particles."""
+    if isinstance(model, Mlp):
+        return "features"
+    return "images" if isinstance(model, Cnn) else "sets"
 
 
 class Cut(Settings):
@@ -297,7 +305,7 @@ class Analysis(Settings):
             for name in sorted(RESERVED & self.data.variables.keys())
         ]
         for model, settings in self.models.items():
-            if not isinstance(settings, Mlp) and not self.data.particles:
+            if inputs_of(settings) != "features" and not self.data.particles:
                 problems.append(f"models.{model}: reads particles; set data.particles: true")
         if "cuts" in self.models:
             problems.append("models.cuts: the name is taken by the cut-based selection")

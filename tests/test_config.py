@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from hepml.config import Analysis, Data, Particles, Sample
+from hepml.config import Analysis, Data, Particles, Sample, inputs_of
 from hepml.configfile import analysis, parse
 from hepml.errors import InputError
 
@@ -93,6 +93,18 @@ def test_unknown_variables_are_named_with_the_nearest(config):
     assert "cuts[0].variable: no variable 'ptt' in data.variables (nearest: pt)" in refused(
         Analysis, config
     )
+
+
+def test_networks_on_particles_need_particles(config):
+    architectures = ("cnn", "particle_transformer")
+    config["models"] |= {name: {"architecture": name} for name in architectures}
+    models = analysis(config, "a.yaml").models
+    assert [inputs_of(model) for model in models.values()] == ["features", "images", "sets"]
+    config["data"]["particles"] = False
+    said = refused(Analysis, config)
+    assert "models.mlp" not in said
+    for name in architectures:
+        assert f"models.{name}: reads particles; set data.particles: true" in said
 
 
 @pytest.mark.parametrize(
