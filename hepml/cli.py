@@ -13,6 +13,15 @@ File = click.Path(path_type=Path, dir_okay=False)
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
 
+_device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    envvar="HEPML_DEVICE",
+    show_envvar=True,
+    help="auto: a GPU if there is one; cuda: an error if there is none",
+)
+
 FIGURES = ("llr", "roc", "significance", "histogram", "variable", "cutflow", "training", "summary")
 
 
@@ -61,28 +70,33 @@ def data(files: tuple[str, ...], settings: str, output: Path) -> None:
 @click.argument("data", nargs=-1, required=True, type=ExistingFolder)
 @click.option("--settings", required=True, help="JSON: model, folds, seed")
 @click.option("--fold", required=True, type=int, help="tested on, so never trained on")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@_device
 @click.option("--output", required=True, type=Folder, help="folder of the network")
 def train(data: tuple[Path, ...], settings: str, fold: int, device: str, output: Path) -> None:
     """Train one network on all folds but one."""
     from hepml.config import TrainingJob
     from hepml.configfile import parse
     from hepml.training import stage
+    from hepml.training.device import choose_device
 
     job = parse(TrainingJob, settings, "--settings")
-    stage.train(job, data, fold, output, stage.choose_device(device), _say)
+    stage.train(job, data, fold, output, choose_device(device), _say)
 
 
 @hepml.command()
 @click.argument("models", nargs=-1, required=True, type=ExistingFolder)
 @click.option("--data", required=True, type=ExistingFolder, help="columns of one sample")
 @click.option("--spectator", "spectators", multiple=True, help="variable to copy")
+@_device
 @click.option("--output", required=True, type=File, help="parquet file")
-def score(models: tuple[Path, ...], data: Path, spectators: tuple[str, ...], output: Path) -> None:
+def score(
+    models: tuple[Path, ...], data: Path, spectators: tuple[str, ...], device: str, output: Path
+) -> None:
     """Score every event of a sample by the network that never saw it."""
     from hepml.scores import stage
+    from hepml.training.device import choose_device
 
-    stage.score(models, data, spectators, output)
+    stage.score(models, data, spectators, output, choose_device(device))
 
 
 @hepml.command()

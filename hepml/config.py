@@ -168,9 +168,25 @@ class Training(Settings):
     patience: int = Field(12, gt=0, description="epochs without a better validation loss")
     batch_size: int = Field(512, gt=0)
     learning_rate: Real = Field(5e-3, gt=0, lt=1, description="peak of the schedule")
-    schedule: Literal["one-cycle", "cosine", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "cosine", "flat", "constant"] = Field(
+        "one-cycle",
+        description="flat: constant for 70 % of the steps, then exponentially down to 1 %",
+    )
+    optimiser: Literal["adamw", "ranger"] = Field(
+        "adamw", description="ranger: RAdam with Lookahead, as Particle Transformer was published"
+    )
     weight_decay: Real = Field(5e-2, ge=0)
     gradient_clip: Real = Field(1.0, gt=0, description="largest gradient norm")
+    average: Real = Field(
+        0, ge=0, lt=1, description="decay per step of a moving average of the weights; 0: none"
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of training on a GPU (autocast); CPUs and scores always take fp32"
+    )
+    compile: bool = Field(False, description="torch.compile: minutes first, then faster on a GPU")
+    events: int | None = Field(
+        None, gt=1, description="train on so many events at most, drawn at random; all without"
+    )
 
     @model_validator(mode="after")
     def _patience_can_matter(self) -> "Training":

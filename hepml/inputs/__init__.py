@@ -1,6 +1,6 @@
 """What networks take in: variables, jet images or sets of particles."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,14 +8,50 @@ from torch import Tensor
 
 from hepml.config import Cnn, Mlp, Model, ParticleTransformer
 from hepml.data.store import Columns
-from hepml.inputs.features import read_features
 from hepml.inputs.images import ImageSettings, jet_images
+from hepml.inputs.resident import ResidentParticles, ResidentTable
 from hepml.inputs.sets import SetRecipe, particle_sets
-from hepml.inputs.source import FeatureSource, ParticleSource, Prepare, Source
+from hepml.inputs.source import FeatureSource, ParticleSource, Prepare, Source, to_device
+
+_AT_ONCE = 8192  # events that are made resident at a time
+_SHARE = 0.5  # of a GPU's free memory that resident events may take
 
 
-def open_source(samples: Sequence[Columns], model: Model, device: torch.device) -> Source:
-    """Open what a network reads of some samples; images and sets are made batch by batch.
+def open_source(samples: Sequence[Columns], model: Model) -> Source:
+    """Open what a network reads of some samples; it is made on the CPU, batch by batch.
+
+    Args:
+        samples: opened columns; events are numbered through them in this order.
+        model: settings of the network.
+    """
+    if isinstance(model, Mlp):
+        return FeatureSource(samples, model.features)
+    fields = samples[0].particles().fields
+    prepare = _images(model, fields) if isinstance(model, Cnn) else _sets(model, fields)
+    return ParticleSource(samples, prepare)
+
+
+def on_device(samples: Sequence[Columns], model: Model, device: torch.device) -> Source:
+    """Like :func:`open_source`, held on a GPU if that takes half of its free memory at most."""
+    if device.type != "cuda":
+        return open_source(samples, model)
+    free, _ = torch.cuda.mem_get_info(device)
+    fits = resident_bytes(samples, model) < _SHARE * free
+    return make_resident(samples, model, device) if fits else open_source(samples, model)
+
+
+def resident_bytes(samples: Sequence[Columns], model: Model) -> int:
+    """Memory that :func:`make_resident` will take."""
+    if isinstance(model, Mlp):
+        return 4 * len(model.features) * sum(sample.events for sample in samples)
+    particles = sum(int(sample.particles().offsets[-1]) for sample in samples)
+    if isinstance(model, Cnn):
+        return 4 * len(samples[0].particles().fields) * particles
+    return 4 * (len(SetRecipe(model.features).names) + 4) * particles  # 4 components of momentum
+
+
+def make_resident(samples: Sequence[Columns], model: Model, device: torch.device) -> Source:
+    """Read all events and hold them on a device; batches are made there.
 
     Args:
         samples: opened columns; events are numbered through them in this order.
@@ -23,13 +59,25 @@ def open_source(samples: Sequence[Columns], model: Model, device: torch.device) 
         device: where the network is.
     """
     if isinstance(model, Mlp):
-        table = torch.from_numpy(read_features(samples, model.features))
-        return FeatureSource(table.to(device))
+        table = [inputs[0] for inputs in _all_inputs(open_source(samples, model), samples)]
+        return ResidentTable(torch.cat(table).to(device))
     fields = samples[0].particles().fields
-    prepare = (
-        _images(model, fields, device) if isinstance(model, Cnn) else _sets(model, fields, device)
-    )
-    return ParticleSource(samples, prepare)
+    if isinstance(model, ParticleTransformer):
+        source = ParticleSource(samples, _sets(model, fields))
+        features, momenta, counts = zip(*_all_inputs(source, samples, device), strict=True)
+        return ResidentParticles(
+            (torch.cat(features), torch.cat(momenta)),
+            torch.cat(counts).numpy(),
+            lambda packed, of_each: (*packed, of_each),
+        )
+    settings = image_settings(model)
+
+    def draw(packed: tuple[Tensor, ...], counts: Tensor) -> tuple[Tensor, ...]:
+        return (jet_images(packed[0], counts.to(device), fields, settings).images,)
+
+    source = ParticleSource(samples, lambda v, n: (torch.from_numpy(v), torch.from_numpy(n)))
+    values, counts = zip(*_all_inputs(source, samples, device), strict=True)
+    return ResidentParticles((torch.cat(values),), torch.cat(counts).numpy(), draw)
 
 
 def image_settings(model: Cnn) -> ImageSettings:
@@ -38,22 +86,30 @@ def image_settings(model: Cnn) -> ImageSettings:
     return ImageSettings(images.pixels, images.half_width, images.channels, images.steps)
 
 
-def _images(model: Cnn, fields: Sequence[str], device: torch.device) -> Prepare:
+def _all_inputs(
+    source: Source, samples: Sequence[Columns], device: torch.device | None = None
+) -> Iterator[tuple[Tensor, ...]]:
+    """Inputs of all events in their order, some at a time."""
+    events = sum(sample.events for sample in samples)
+    for first in range(0, max(events, 1), _AT_ONCE):
+        inputs = source.take(np.arange(first, min(first + _AT_ONCE, events)))
+        yield to_device(inputs, device or torch.device("cpu"))
+
+
+def _images(model: Cnn, fields: Sequence[str]) -> Prepare:
     settings = image_settings(model)
 
     def prepare(values: np.ndarray, counts: np.ndarray) -> tuple[Tensor, ...]:
-        images = jet_images(values, counts, fields, settings).images
-        return (torch.from_numpy(images).to(device),)
+        return (torch.from_numpy(jet_images(values, counts, fields, settings).images),)
 
     return prepare
 
 
-def _sets(model: ParticleTransformer, fields: Sequence[str], device: torch.device) -> Prepare:
+def _sets(model: ParticleTransformer, fields: Sequence[str]) -> Prepare:
     recipe = SetRecipe(model.features, model.maximum)
 
     def prepare(values: np.ndarray, counts: np.ndarray) -> tuple[Tensor, ...]:
         sets = particle_sets(values, counts, fields, recipe)
-        features, momenta = (torch.from_numpy(x).to(device) for x in (sets.features, sets.momenta))
-        return features, momenta, torch.from_numpy(sets.counts)
+        return tuple(map(torch.from_numpy, (sets.features, sets.momenta, sets.counts)))
 
     return prepare

@@ -1,25 +1,14 @@
-"""Named variables of many samples as one table for a network, and how it is scaled."""
+"""How named variables are scaled for a network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
-from hepml.data.store import Columns
 from hepml.errors import InputError
 
-
-def read_features(
-    samples: Sequence[Columns], names: Sequence[str]
-) -> Float32[np.ndarray, "events features"]:
-    """Collect variables from the columns of samples, one column of the table each.
-
-    Args:
-        samples: opened columns, kept in this order.
-        names: the variables.
-    """
-    return np.concatenate([np.stack([s[name] for name in names], axis=1) for s in samples])
+Pieces = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 
 
 @dataclass(frozen=True)
@@ -30,28 +19,28 @@ class Standardisation:
     deviation: tuple[float, ...]
 
 
-def fit_standardisation(
-    features: Float[np.ndarray, "events features"],
-    weight: Float[np.ndarray, " events"],
-    names: Sequence[str],
-) -> Standardisation:
+def fit_standardisation(pieces: Pieces, names: Sequence[str]) -> Standardisation:
     """Weighted mean and standard deviation of each feature.
 
     |weight| is used: a variance under signed weights can be negative, and any shift and scale
     serves to condition the fit.
 
     Args:
-        features: of the events that are trained on.
-        weight: of the same events.
+        pieces: gives the events that are trained on, some at a time, whenever it is called:
+            features of shape (events, features) and weights of shape (events,).
         names: of the features, for messages.
 
     Raises:
         InputError: if a feature does not vary.
     """
-    share = np.abs(weight) / np.abs(weight).sum()
-    x = features.astype(np.float64)
-    mean = share @ x
-    deviation = np.sqrt(share @ np.square(x - mean))
+    total = sum(np.abs(weight).sum(dtype=np.float64) for _, weight in pieces())
+    mean = np.zeros(len(names))
+    for x, weight in pieces():
+        mean += _share(weight, total) @ x.astype(np.float64)
+    variance = np.zeros(len(names))
+    for x, weight in pieces():
+        variance += _share(weight, total) @ np.square(x.astype(np.float64) - mean)
+    deviation = np.sqrt(variance)
     flat = [
         name
         for name, m, d in zip(names, mean, deviation, strict=True)
@@ -60,3 +49,7 @@ def fit_standardisation(
     if flat:
         raise InputError(f"features {flat} do not vary in the training folds; leave them out")
     return Standardisation(tuple(mean.tolist()), tuple(deviation.tolist()))
+
+
+def _share(weight: Float[np.ndarray, " events"], total: float) -> Float[np.ndarray, " events"]:
+    return np.abs(weight).astype(np.float64) / total

@@ -38,15 +38,43 @@ class Source(Protocol):
         """The network's arguments for these events, in this order."""
 
 
-@dataclass(frozen=True)
-class FeatureSource:
-    """Named variables, held in memory on the device that trains."""
+def to_device(inputs: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """Inputs of a network on its device; counts, which are integers, stay on the CPU.
 
-    features: Float32[Tensor, "events features"]
+    Copies to a GPU go through pinned memory and are not waited for.
+    """
+    if device.type == "cpu":
+        return inputs
+    return tuple(_sent(x, device) if x.is_floating_point() else x for x in inputs)
+
+
+def _sent(x: Tensor, device: torch.device) -> Tensor:
+    return x if x.device == device else x.pin_memory().to(device, non_blocking=True)
+
+
+class FeatureSource:
+    """Named variables of several samples, read from their memory maps batch by batch.
+
+    Args:
+        samples: opened columns; events are numbered through them in this order.
+        names: of the variables.
+    """
+
+    def __init__(self, samples: Sequence[Columns], names: Sequence[str]) -> None:
+        self._columns = [[sample[name] for name in names] for sample in samples]
+        self._first = np.cumsum([0, *(sample.events for sample in samples)])
+        self._width = len(names)
 
     def take(self, events: Int64[np.ndarray, " batch"]) -> tuple[Tensor, ...]:
         """One tensor of shape (batch, features)."""
-        return (self.features[torch.from_numpy(events).to(self.features.device)],)
+        sample = np.searchsorted(self._first, events, side="right") - 1
+        table = np.empty((len(events), self._width), np.float32)
+        for number in np.unique(sample):
+            rows = np.flatnonzero(sample == number)
+            local = events[rows] - self._first[number]
+            for index, column in enumerate(self._columns[number]):
+                table[rows, index] = column[local]
+        return (torch.from_numpy(table),)
 
 
 class ParticleSource:

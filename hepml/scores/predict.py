@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import nn
 
-from hepml.inputs.source import Source
+from hepml.inputs.source import Source, to_device
 
 CHUNK = 4096  # events at a time: bounds the memory of hidden layers
 
@@ -17,10 +17,12 @@ def logits(
     """Logit of each event in float64, the network being in evaluation mode.
 
     Args:
-        network: a trained network.
+        network: a trained network; computes where it is.
         source: what it reads.
         events: which of the source's.
     """
     pieces = [events[start : start + CHUNK] for start in range(0, len(events), CHUNK)]
-    results = [network(*source.take(piece)).double().numpy() for piece in pieces]
+    device = next(network.parameters()).device
+    inputs = (to_device(source.take(piece), device) for piece in pieces)
+    results = [network(*each).double().cpu().numpy() for each in inputs]
     return np.concatenate(results) if results else np.empty(0)

@@ -11,13 +11,19 @@ import torch
 from hepml.artifacts import new_file
 from hepml.data.store import open_columns
 from hepml.errors import InputError
-from hepml.inputs import open_source
+from hepml.inputs import on_device
 from hepml.inputs.source import Source
 from hepml.scores.predict import logits
 from hepml.training.checkpoint import Trained, load
 
 
-def score(models: Sequence[Path], data: Path, spectators: Sequence[str], output: Path) -> None:
+def score(
+    models: Sequence[Path],
+    data: Path,
+    spectators: Sequence[str],
+    output: Path,
+    device: torch.device,
+) -> None:
     """Score the events of one sample.
 
     Args:
@@ -29,15 +35,18 @@ def score(models: Sequence[Path], data: Path, spectators: Sequence[str], output:
             logarithm of the prior odds it was trained with; llr_err, null without an ensemble;
             llr_train, the same of a network that was trained on the event, only to show
             over-training; the spectators.
+        device: where the networks compute.
 
     Raises:
         InputError: if the networks are not one per fold, or a score is not finite.
     """
     trained = {network.fold: network for network in map(load, models)}
+    for network in trained.values():
+        network.network.to(device)
     folds = _folds(trained, models)
     columns = open_columns(data)
     fold = np.asarray(columns["fold"])
-    source = open_source([columns], trained[0].job.model, torch.device("cpu"))
+    source = on_device([columns], trained[0].job.model, device)
     unseen = _score_by(trained, source, fold)
     # network k is tested on fold k and stopped by fold k + 1; it trained on fold k - 1
     teacher = (fold + 1) % folds

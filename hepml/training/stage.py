@@ -1,23 +1,29 @@
 """The training stage: columns in, one network per fold out."""
 
 import math
-from collections.abc import Callable, Sequence
+import resource
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from hepml.config import Mlp, TrainingJob
 from hepml.data.store import open_columns
 from hepml.errors import InputError
-from hepml.inputs import open_source
+from hepml.inputs import on_device
 from hepml.inputs.features import Standardisation, fit_standardisation
-from hepml.inputs.source import FeatureSource, Labels, Source, read_labels
+from hepml.inputs.source import Labels, Source, read_labels
 from hepml.models import build
+from hepml.training.batches import Batches
 from hepml.training.checkpoint import Trained, save
-from hepml.training.loop import Batches, fit
+from hepml.training.loop import DivergedError, Fit, Report, fit
 from hepml.training.losses import balanced_weights
+
+_COUNTED = 256  # events whose operations are counted
 
 
 def validation_fold(fold: int, folds: int) -> int:
@@ -31,7 +37,7 @@ def train(
     fold: int,
     output: Path,
     device: torch.device,
-    report: Callable[[str], None],
+    report: Report,
 ) -> None:
     """Train the network that is tested on ``fold`` and never sees its events.
 
@@ -44,28 +50,51 @@ def train(
         report: is told one line per epoch.
 
     Raises:
-        InputError: if a class is missing or has no positive weight, or the training diverges.
+        InputError: if a class is missing or has no positive weight, or the training diverges;
+            then the best network before that is kept beside ``output``, which is not written.
     """
     samples = [open_columns(folder) for folder in data]
-    source = open_source(samples, job.model, device)
+    source = on_device(samples, job.model, device)
     labels = read_labels(samples)
     stop = validation_fold(fold, job.folds)
     simulated = labels.label >= 0
     training = np.flatnonzero(simulated & (labels.fold != fold) & (labels.fold != stop))
-    validation = np.flatnonzero(simulated & (labels.fold == stop))
+    training = drawn(training, job.model.training.events, job.seed * 1000 + fold)
     batches = _batches(source, labels, training, f"training folds of fold {fold}")
-    torch.manual_seed(job.seed * 1000 + fold)
-    network = build(job.model, _standardisation(job, source, batches)).to(device)
-    result = fit(
-        network,
-        batches.to(device),
-        _batches(source, labels, validation, f"fold {stop}").to(device),
-        job.model.training,
-        report,
+    stopping = _batches(
+        source, labels, np.flatnonzero(simulated & (labels.fold == stop)), f"fold {stop}"
     )
     odds = _log_prior_odds(batches.label.numpy(), batches.weight.numpy())
-    costs = _costs(network, len(training), device)
-    save(output, Trained(network.cpu(), job, fold, odds), result.record() | costs)
+    torch.manual_seed(job.seed * 1000 + fold)
+    network = build(job.model, _standardisation(job, batches)).to(device)
+    settings = job.model.training
+
+    def keep(folder: Path, result: Fit) -> None:
+        costs = _costs(network, batches, stopping)
+        save(folder, Trained(network.cpu(), job, fold, odds), result.record() | costs)
+
+    try:
+        result = fit(network, batches.to(device), stopping.to(device), settings, report)
+    except DivergedError as error:
+        if error.fit is None:
+            raise
+        folder = output.with_name(f"{output.name}.last_good")
+        keep(folder, error.fit)
+        raise InputError(
+            f"{error}; the network of epoch {error.fit.best_epoch} is kept in {folder}"
+        ) from None
+    keep(output, result)
+
+
+def drawn(events: np.ndarray, number: int | None, seed: int) -> np.ndarray:
+    """So many of the events at most, at random, in their order.
+
+    The events of a smaller number are among those of a larger one.
+    """
+    if number is None or number >= len(events):
+        return events
+    chosen = np.random.default_rng(seed).permutation(len(events))[:number]
+    return events[np.sort(chosen)]
 
 
 def _batches(source: Source, labels: Labels, events: np.ndarray, name: str) -> Batches:
@@ -77,12 +106,16 @@ def _batches(source: Source, labels: Labels, events: np.ndarray, name: str) -> B
     )
 
 
-def _standardisation(job: TrainingJob, source: Source, batches: Batches) -> Standardisation | None:
+def _standardisation(job: TrainingJob, batches: Batches) -> Standardisation | None:
     """Scale of the variables of an MLP in the training folds; other networks have none."""
-    if not isinstance(source, FeatureSource) or not isinstance(job.model, Mlp):
+    if not isinstance(job.model, Mlp):
         return None
-    (features,) = source.take(batches.events)
-    return fit_standardisation(features.cpu().numpy(), batches.weight.numpy(), job.model.features)
+
+    def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for (features,), _, weight in batches.ordered(65536):
+            yield features.cpu().numpy(), weight.numpy()
+
+    return fit_standardisation(pieces, job.model.features)
 
 
 def _log_prior_odds(label: np.ndarray, weight: np.ndarray) -> float:
@@ -91,26 +124,42 @@ def _log_prior_odds(label: np.ndarray, weight: np.ndarray) -> float:
     return math.log(totals[0] / totals[1])
 
 
-def _costs(network: nn.Module, events: int, device: torch.device) -> dict[str, object]:
-    return {
+def _costs(network: nn.Module, training: Batches, validation: Batches) -> dict[str, object]:
+    """What the network is and took; memory is the most that the process ever had."""
+    device = next(network.parameters()).device
+    costs: dict[str, object] = {
         "parameters": sum(p.numel() for p in network.parameters()),
-        "training_events": events,
+        "macs": count_macs(network, validation.to(device)),
+        "training_events": len(training),
         "device": device.type,
+        "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "threads": torch.get_num_threads(),
+        "peak_memory_mb": _peak_memory(),
     }
+    if device.type == "cuda":
+        costs["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return costs
 
 
-def choose_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu`` or ``cuda`` into a device.
+@torch.no_grad()
+def count_macs(network: nn.Module, events: Batches) -> float:
+    """Multiplications with addition in products and convolutions, mean per event.
 
-    Raises:
-        InputError: if a GPU was asked for and there is none: never silently the CPU.
+    Half of the floating-point operations that PyTorch counts, on up to 256 events spread evenly.
+    For networks on particles this is the mean over their numbers, and padding within groups counts.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "--device cuda: PyTorch sees no GPU here (check CUDA_VISIBLE_DEVICES and that torch "
-            "was installed with CUDA); use --device auto or cpu"
-        )
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    network.eval()
+    step = max(1, len(events) // _COUNTED)
+    some = Batches(
+        events.source, events.events[::step], events.label[::step], events.weight[::step]
+    )
+    with FlopCounterMode(display=False) as counter:
+        for inputs, _, _ in some.ordered(len(some)):
+            network(*inputs)
+    return counter.get_total_flops() / 2 / len(some)
+
+
+def _peak_memory() -> float:
+    """Largest resident set of this process [MB]; Linux counts in kB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

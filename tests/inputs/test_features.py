@@ -8,24 +8,32 @@ from hepml.inputs.features import fit_standardisation
 FEATURES = np.array([[0.0, 1.0], [4.0, 2.0], [8.0, 3.0]])
 
 
+def fitted(features, weight):
+    """In two pieces, as a long list of events is read."""
+    weight = np.array(weight, float)
+    return fit_standardisation(
+        lambda: [(features[:2], weight[:2]), (features[2:], weight[2:])], ["a", "b"]
+    )
+
+
 def test_weighted_mean_and_deviation():
-    scaling = fit_standardisation(FEATURES, np.array([1.0, 1.0, 2.0]), ["a", "b"])
+    scaling = fitted(FEATURES, [1.0, 1.0, 2.0])
     assert scaling.mean == pytest.approx((5, 2.25))
     assert scaling.deviation == pytest.approx((11**0.5, 0.6875**0.5))
 
 
 def test_signs_of_weights_do_not_matter():
-    signed = fit_standardisation(FEATURES, np.array([1.0, -1.0, 2.0]), ["a", "b"])
-    assert signed == fit_standardisation(FEATURES, np.array([1.0, 1.0, 2.0]), ["a", "b"])
+    signed = fitted(FEATURES, [1.0, -1.0, 2.0])
+    assert signed == fitted(FEATURES, [1.0, 1.0, 2.0])
 
 
 def test_large_offsets_keep_their_precision():
     features = 1e5 + FEATURES
-    scaling = fit_standardisation(features.astype(np.float32), np.ones(3), ["a", "b"])
+    scaling = fitted(features.astype(np.float32), [1, 1, 1])
     assert scaling.deviation == pytest.approx(FEATURES.std(axis=0), rel=1e-3)
 
 
 def test_a_constant_feature_is_named():
     features = np.stack([FEATURES[:, 0], np.full(3, 1e5)], axis=1)
     with pytest.raises(InputError, match=r"features \['b'\] do not vary"):
-        fit_standardisation(features, np.ones(3), ["a", "b"])
+        fitted(features, [1, 1, 1])

@@ -72,7 +72,7 @@ def test_samples_with_other_fields_do_not_fit(write_jets):
 def test_every_network_reads_its_source(samples, model):
     """Logits of a jet are its own, whichever jets come with it: also of one without particles."""
     torch.manual_seed(1)
-    network, source = build(model).eval(), open_source(samples, model, CPU)
+    network, source = build(model).eval(), open_source(samples, model)
     with torch.no_grad():
         together = network(*source.take(np.arange(5)))
         alone = torch.cat([network(*source.take(np.array([k]))) for k in range(5)])

@@ -7,7 +7,7 @@ from hepml.config import Mlp, TrainingJob
 from hepml.data.store import ColumnWriter
 from hepml.errors import InputError
 from hepml.inputs.features import Standardisation
-from hepml.inputs.source import FeatureSource
+from hepml.inputs.resident import ResidentTable
 from hepml.models import build
 from hepml.scores.predict import logits
 from hepml.scores.stage import score
@@ -16,6 +16,8 @@ from hepml.training.checkpoint import Trained, save
 FOLDS = 4
 MODEL = Mlp(architecture="mlp", features=("x",), hidden=(3,))
 JOB = TrainingJob(model=MODEL, folds=FOLDS, seed=1)
+
+CPU = torch.device("cpu")
 
 
 def constant_network(value):
@@ -57,7 +59,7 @@ def sample(tmp_path):
 
 def test_an_event_is_scored_by_the_network_of_its_own_fold(networks, sample, tmp_path):
     # in any order of the networks
-    score(networks[::-1], sample, ["mass"], tmp_path / "scores.parquet")
+    score(networks[::-1], sample, ["mass"], tmp_path / "scores.parquet", CPU)
     table = pq.read_table(tmp_path / "scores.parquet").to_pydict()
     assert table["fold"] == [2, 0, 3, 1, 1, 0]
     assert table["logit"] == [102, 100, 103, 101, 101, 100]
@@ -74,7 +76,7 @@ def test_over_training_is_shown_by_a_network_that_trained_on_the_event(networks,
     """Network k is tested on fold k and stopped by fold k + 1: it must be neither."""
     for k, folder in enumerate(networks):
         save(folder, Trained(constant_network(100 + k), JOB, k, 0.0), {})
-    score(networks, sample, [], tmp_path / "scores.parquet")
+    score(networks, sample, [], tmp_path / "scores.parquet", CPU)
     table = pq.read_table(tmp_path / "scores.parquet").to_pydict()
     teacher = np.array(table["llr_train"]) - 100
     fold = np.array(table["fold"])
@@ -86,19 +88,19 @@ def test_over_training_is_shown_by_a_network_that_trained_on_the_event(networks,
 def test_networks_must_be_one_per_fold(networks, sample, tmp_path, given):
     chosen = [networks[k] for k in given]
     with pytest.raises(InputError, match="expected one for each of 0 to 3"):
-        score(chosen, sample, [], tmp_path / "scores.parquet")
+        score(chosen, sample, [], tmp_path / "scores.parquet", CPU)
     assert not (tmp_path / "scores.parquet").exists()
 
 
 def test_a_score_that_is_not_finite_is_refused(networks, sample, tmp_path):
     save(networks[3], Trained(constant_network(float("nan")), JOB, 3, 0.0), {})
     with pytest.raises(InputError, match="sample: score of event 2 is not finite"):
-        score(networks, sample, [], tmp_path / "scores.parquet")
+        score(networks, sample, [], tmp_path / "scores.parquet", CPU)
 
 
 def test_chunks_change_nothing(monkeypatch):
     network = build(MODEL, Standardisation((0.0,), (1.0,))).eval()
-    source, events = FeatureSource(torch.linspace(-3, 3, 23)[:, None]), np.arange(23)
+    source, events = ResidentTable(torch.linspace(-3, 3, 23)[:, None]), np.arange(23)
     whole = logits(network, source, events)
     monkeypatch.setattr("hepml.scores.predict.CHUNK", 5)
     np.testing.assert_allclose(logits(network, source, events), whole, rtol=1e-6)

@@ -3,19 +3,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hepml.config import Training
 from hepml.errors import InputError
 from hepml.inputs.features import Standardisation
-from hepml.inputs.source import FeatureSource
+from hepml.inputs.resident import ResidentTable
 from hepml.models.mlp import Mlp
-from hepml.training.loop import Batches, fit
+from hepml.training.batches import Batches, _ahead
+from hepml.training.loop import DivergedError, fit
 
 IDENTITY = Standardisation(mean=(0.0,), deviation=(1.0,))
 
 
 def batches(x, label, weight):
-    source = FeatureSource(torch.as_tensor(x, dtype=torch.float32)[:, None])
+    source = ResidentTable(torch.as_tensor(x, dtype=torch.float32)[:, None])
     return Batches(source, np.arange(len(label)), label, weight)
 
 
@@ -117,8 +119,91 @@ def test_a_loss_that_explodes_says_where():
     events = gaussians(64, 1)
     broken = batches(1e38 * torch.randn(64), events.label, events.weight * 1e38)
     settings = Training(epochs=2, patience=1, batch_size=16)
-    with pytest.raises(InputError, match=r"not finite at step 0 of epoch 1 .*learning rate"):
+    with pytest.raises(
+        DivergedError, match=r"not finite at step 0 of epoch 1 .*gradient norm .*learning rate"
+    ) as caught:
         fit(Mlp(IDENTITY, hidden=[4]), broken, broken, settings, lambda _: None)
+    assert caught.value.fit is None
+
+
+class Exploding(nn.Module):
+    """A slope that is lost after so many steps in training."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.slope = nn.Parameter(torch.zeros(1))
+        self.left = steps
+
+    def forward(self, features):
+        logits = (features * self.slope).squeeze(-1)
+        if self.training:
+            self.left -= 1
+            if self.left < 0:
+                return logits * torch.inf
+        return logits
+
+
+def test_the_best_network_before_an_explosion_is_left():
+    settings = Training(epochs=9, patience=8, batch_size=100, learning_rate=0.05)
+    network = Exploding(steps=25)
+    message = r"training (loss|gradient) is not finite at step 5 of epoch 3 \(loss nan, gradient"
+    with pytest.raises(DivergedError, match=message) as caught:
+        fit(network, gaussians(1000, 1), gaussians(500, 2), settings, lambda _: None)
+    assert len(caught.value.fit.history) == 2
+    assert torch.isfinite(network.slope).all()
+    assert network.slope.item() > 0.1
+
+
+def test_the_averaged_weights_are_those_kept():
+    """Three steps; the moving average of the weights after each, the first being its start."""
+
+    def run(average):
+        seen = []
+
+        class Recording(nn.Linear):
+            def forward(self, x):
+                seen.append(self.weight.item())
+                return super().forward(x).squeeze(-1)
+
+        torch.manual_seed(5)
+        network = Recording(1, 1)
+        settings = Training(epochs=2, patience=1, batch_size=100, average=average)
+        settings = settings.model_copy(update={"epochs": 1, "patience": 1})
+        fit(network, gaussians(300, 1), gaussians(200, 2), settings, lambda _: None)
+        return seen, network.weight.item()
+
+    (_, first, second, *_), third = run(0.0)
+    _, kept = run(0.5)
+    assert kept == pytest.approx(0.25 * first + 0.25 * second + 0.5 * third, rel=1e-6)
+
+
+def test_memory_that_does_not_suffice_says_what_to_lower():
+    class Greedy(nn.Linear):
+        def forward(self, _):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nmore")
+
+    message = r"batch of 77 events \(CUDA out of memory. Tried to allocate 9 GiB.\); lower"
+    settings = Training(batch_size=77)
+    with pytest.raises(InputError, match=message):
+        fit(Greedy(1, 1), gaussians(99, 1), gaussians(99, 2), settings, lambda _: None)
+
+
+def test_long_epochs_tell_how_far_they_are(monkeypatch):
+    monkeypatch.setattr("hepml.training.loop._NEWS", 0.0)
+    settings = Training(epochs=2, patience=1, batch_size=100)
+    _, _, lines = trained(settings, events=400)
+    assert lines[0].startswith("epoch 1: step 1 of 4, loss 0.")
+    assert lines[4].startswith("epoch 1/2: loss")
+
+
+def test_ahead_batches_are_the_same_in_order():
+    events = gaussians(103, 1)
+    pieces = torch.arange(103).split(10)
+    found = list(_ahead(events._batch, pieces))
+    assert torch.equal(torch.cat([label for _, label, _ in found]), events.label)
+    stopped = _ahead(events._batch, pieces)
+    next(stopped)
+    stopped.close()  # an error in the loop leaves no thread behind
 
 
 def test_a_validation_loss_that_is_not_finite_is_told():
@@ -129,13 +214,16 @@ def test_a_validation_loss_that_is_not_finite_is_told():
         fit(Mlp(IDENTITY, hidden=[4]), events, broken, settings, lambda _: None)
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "constant"])
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "flat", "constant"])
 def test_schedules(schedule):
     settings = Training(epochs=8, patience=7, batch_size=64, learning_rate=1e-2, schedule=schedule)
     _, result, _ = trained(settings, events=640)
     rates = [epoch.learning_rate for epoch in result.history]
     if schedule == "constant":
         assert rates == pytest.approx([1e-2] * 8)
+    elif schedule == "flat":  # 70 % of 8 epochs are 5.6
+        expected = [1e-2] * 6 + [1e-2 * 0.01 ** ((k / 8 - 0.7) / 0.3) for k in (6, 7)]
+        assert rates == pytest.approx(expected, rel=1e-6)
     elif schedule == "cosine":  # half of 1 + cos(π·k/8) at the start of epoch k
         expected = [1e-2 * (1 + math.cos(math.pi * k / 8)) / 2 for k in range(8)]
         assert rates == pytest.approx(expected, rel=1e-6)

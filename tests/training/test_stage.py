@@ -7,7 +7,8 @@ import torch
 from hepml.data.store import open_columns
 from hepml.errors import InputError
 from hepml.training.checkpoint import load
-from hepml.training.stage import choose_device, train
+from hepml.training.device import choose_device
+from hepml.training.stage import drawn, train
 
 CPU = torch.device("cpu")
 
@@ -59,11 +60,41 @@ def test_model_json_tells_history_and_cost(job, samples, tmp_path):
     assert content["parameters"] == 2 * 8 + 8 + 8 + 1
     assert content["device"] == "cpu"
     assert content["seconds"] > 0
+    assert content["macs"] == 2 * 8 + 8  # of one event
+    assert content["events_per_second"] > 0
+    assert 50 < content["peak_memory_mb"] < 50_000
+    assert content["precision"] == "fp32"
     assert len(content["history"]) == 4
     assert content["history"][0].keys() >= {"epoch", "training_loss", "validation_loss"}
     # one of three folds trains
     fold = np.concatenate([np.asarray(open_columns(s)["fold"]) for s in samples])
     assert content["training_events"] == np.count_nonzero(fold == 2)
+
+
+def test_fewer_events_can_be_drawn_to_train_on(job, samples, tmp_path):
+    few = job.model.training.model_copy(update={"events": 50})
+    smaller = job.model_copy(update={"model": job.model.model_copy(update={"training": few})})
+    train_quietly(smaller, samples, 0, tmp_path / "model")
+    assert json.loads((tmp_path / "model/model.json").read_text())["training_events"] == 50
+
+
+def test_events_of_a_smaller_number_are_among_those_of_a_larger_one():
+    events = np.arange(100, 200)
+    ten, thirty = drawn(events, 10, seed=1), drawn(events, 30, seed=1)
+    assert len(np.unique(ten)) == 10
+    assert set(ten) < set(thirty) < set(events)
+    assert np.array_equal(drawn(events, 1000, seed=1), events)
+    assert not np.array_equal(drawn(events, 10, seed=2), ten)
+
+
+def test_training_that_explodes_leaves_nothing_that_looks_finished(job, samples, tmp_path):
+    wild = job.model.training.model_copy(
+        update={"learning_rate": 1e38, "gradient_clip": 1e38, "schedule": "constant"}
+    )
+    broken = job.model_copy(update={"model": job.model.model_copy(update={"training": wild})})
+    with pytest.raises(InputError, match="not finite"):
+        train_quietly(broken, samples, 0, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_class_without_weight_is_refused(job, samples, write_sample, tmp_path):
