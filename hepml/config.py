@@ -301,6 +301,9 @@ class Analysis(Settings):
     models: dict[Name, Model] = Field(min_length=1)
     inference: Inference
     plots: Plots = Plots()
+    learning_curve: tuple[Annotated[int, Field(gt=1)], ...] = Field(
+        (), description="numbers of training events at which `snakemake learning_curve` trains anew"
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Analysis":

@@ -119,6 +119,13 @@ def training_job(settings: Analysis, model: str) -> TrainingJob:
     return TrainingJob(model=network, folds=settings.folds, seed=settings.seed)
 
 
+def smaller_training_job(settings: Analysis, model: str, events: int) -> TrainingJob:
+    """The same on fewer events, for the learning curve."""
+    job = training_job(settings, model)
+    training = job.model.training.model_copy(update={"events": events})
+    return job.model_copy(update={"model": job.model.model_copy(update={"training": training})})
+
+
 def inference_job(settings: Analysis, method: str) -> InferenceJob:
     """Settings of the inference for ``cuts`` or one model."""
     return InferenceJob(

@@ -17,9 +17,10 @@ LARGEST_LUMINOSITY_FACTOR = 1e4
 
 @dataclass(frozen=True)
 class Network:
-    """What it took to train a network: the folds together."""
+    """What a network is and took: ``macs`` per event, seconds of all folds together."""
 
     parameters: int
+    macs: float
     seconds: float
     device: str
 
@@ -39,6 +40,7 @@ class Row:
         delta_z_counting: difference to the cuts, its error from paired bootstrap replicas.
         delta_z_binned: likewise; it also has what the shape of the score adds, for the cuts are
             fitted in two bins and a score in many.
+        macs: multiplications with addition to score one event, mean over events.
         training_seconds: of all folds together.
     """
 
@@ -67,6 +69,7 @@ class Row:
     signal_efficiency: float
     background_efficiency: float
     parameters: int | None
+    macs: float | None
     training_seconds: float | None
     device: str | None
 
@@ -166,6 +169,7 @@ def _row(result: Result, cuts: Result, network: Network | None, factor: float | 
         signal_efficiency=result.working_point.signal_efficiency.value,
         background_efficiency=result.working_point.background_efficiency.value,
         parameters=network.parameters if network else None,
+        macs=network.macs if network else None,
         training_seconds=network.seconds if network else None,
         device=network.device if network else None,
     )

@@ -44,6 +44,16 @@ def with_error(value: Number | None, error: Number | None = None) -> str:
     return f"{_proper(value, shown)} ± {error:,.{shown}f}".replace(",", "\u202f")
 
 
+def with_prefix(value: Number | None) -> str:
+    """Three significant digits and the prefix of a large number: ``1.23 M``."""
+    if value is None:
+        return "–"
+    for factor, prefix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= 0.9995 * factor:
+            return f"{value / factor:.3g}{prefix}"
+    return f"{value:.3g}"
+
+
 def with_thousands(value: Number | None) -> str:
     """At most four significant digits, thousands apart; a power of ten for very small numbers."""
     if value is None:

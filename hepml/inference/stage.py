@@ -170,17 +170,23 @@ def _network(folders: tuple[Path, ...]) -> Network:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             described.append(
-                Network(int(content["parameters"]), float(content["seconds"]), content["device"])
+                Network(
+                    int(content["parameters"]),
+                    float(content["macs"]),
+                    float(content["seconds"]),
+                    content["device"],
+                )
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{path}: no parameters, seconds and device of a trained model here ({error!r}); "
-                "run `hepml train`"
+                f"{path}: no parameters, macs, seconds and device of a trained model here "
+                f"({error!r}); run `hepml train`"
             ) from None
     if not described:
         raise InputError("comparison: a model without folders; give one per fold")
     return Network(
         parameters=described[0].parameters,
+        macs=sum(network.macs for network in described) / len(described),
         seconds=sum(network.seconds for network in described),
         device=", ".join(sorted({network.device for network in described})),
     )

@@ -1,7 +1,7 @@
 """The comparison as a table for people."""
 
 from hepml.inference.comparison import BASELINE, Comparison, Row
-from hepml.inference.quantities import signed, with_error, with_thousands
+from hepml.inference.quantities import signed, with_error, with_prefix, with_thousands
 
 COLUMNS = {
     "method": "",
@@ -29,8 +29,8 @@ COLUMNS = {
     "background uncertainty, which does not shrink; a dash above 10 000.",
     "σ(µ)": "expected error of the signal strength at µ = 1, by the binned fit.",
     "ε_S, ε_B": "efficiencies of signal and background at the working point of Z counting.",
-    "parameters, training": "trainable numbers of one network; time of all folds together, and on "
-    "what device.",
+    "parameters, MACs, training": "trainable numbers of one network; multiplications with addition "
+    "to score one event, mean over the events; time of all folds together, and on what device.",
 }
 HEADER = (
     "method",
@@ -49,6 +49,7 @@ HEADER = (
     "ε_S",
     "ε_B",
     "parameters",
+    "MACs",
     "training",
 )
 
@@ -97,6 +98,7 @@ def _cells(row: Row) -> list[str]:
         f"{row.signal_efficiency:.3f}",
         f"{row.background_efficiency:.2e}",
         with_thousands(row.parameters),
+        with_prefix(row.macs),
         "–" if row.training_seconds is None else f"{row.training_seconds:.0f} s, {row.device}",
     ]
 

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from hepml.config import Analysis
-from hepml.inference.quantities import Number, signed, with_error, with_thousands
+from hepml.inference.quantities import Number, signed, with_error, with_prefix, with_thousands
 from hepml.plots.headline import answer
 
 Content = Mapping[str, Any]
@@ -111,6 +111,7 @@ def render(report: Report) -> str:
         percent=_percent,
         quantity=_quantity,
         number=with_thousands,
+        prefixed=with_prefix,
         duration=_duration,
         interval=_interval,
         unbroken=_unbroken,

@@ -110,7 +110,7 @@ def trained(tmp_path):
     for fold, seconds in enumerate((1.5, 2.0)):
         folder = tmp_path / "training" / f"fold{fold}"
         folder.mkdir(parents=True)
-        described = {"parameters": 321, "seconds": seconds, "device": "cpu"}
+        described = {"parameters": 321, "macs": 300.5, "seconds": seconds, "device": "cpu"}
         (folder / "model.json").write_text(json.dumps(described))
         folders.append(folder)
     return tuple(folders)

@@ -1,6 +1,6 @@
 import pytest
 
-from hepml.inference.quantities import measured, signed, with_error, with_thousands
+from hepml.inference.quantities import measured, signed, with_error, with_prefix, with_thousands
 
 THIN = "\u202f"
 
@@ -50,3 +50,11 @@ def test_a_number_that_is_not_there_is_not_measured():
     assert measured(None) is None
     assert measured({"value": None, "error": None}) is None
     assert measured({"value": 2.0, "error": None}).error is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(8513.0, "8.51 k"), (3.4e8, "340 M"), (999_600.0, "1 M"), (999.4, "999"), (None, "–")],
+)
+def test_large_numbers_get_a_prefix(value, text):
+    assert with_prefix(value) == text

@@ -93,6 +93,7 @@ def test_comparison(judged, trained, tmp_path):
     paired = np.subtract(model["replicas"]["binned"], cuts["replicas"]["binned"])
     assert second["delta_z_binned_error"] == pytest.approx(paired.std(ddof=1))
     assert (second["parameters"], second["training_seconds"], second["device"]) == (321, 3.5, "cpu")
+    assert second["macs"] == 300.5
     assert first["parameters"] is None
 
 
@@ -131,7 +132,9 @@ def test_results_of_another_version_are_refused(judged, tmp_path):
 
 def test_comparison_needs_trained_models(samples, trained):
     (trained[1] / "model.json").write_text("{}")
-    with pytest.raises(InputError, match=r"fold1/model.json: no parameters, seconds and device"):
+    with pytest.raises(
+        InputError, match=r"fold1/model.json: no parameters, macs, seconds and device"
+    ):
         compare((), {"mlp": trained}, samples.folder / "all", 300.0)
 
 

@@ -296,6 +296,7 @@ def write_training(folder, speed, rng):
         content = {
             "architecture": "mlp",
             "parameters": 8769,
+            "macs": 8500.0,
             "seconds": 12.4,
             "device": "cpu",
             "best_epoch": 14 + fold,
@@ -337,6 +338,7 @@ def comparison_row(content, baseline):
         "signal_efficiency": content["working_point"]["signal_efficiency"]["value"],
         "background_efficiency": content["working_point"]["background_efficiency"]["value"],
         "parameters": None if cuts else 8769,
+        "macs": None if cuts else 8500.0,
         "training_seconds": None if cuts else 37.2,
         "device": None if cuts else "cpu",
     }

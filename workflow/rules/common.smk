@@ -19,6 +19,7 @@ wildcard_constraints:
     variable="|".join(VARIABLES),
     fold=r"\d+",
     chunk=r"\d+",
+    size=r"\d+",
 
 
 def ntuple_files(sample):
@@ -61,8 +62,17 @@ def training_settings(wildcards):
     return jobs.training_job(ANALYSIS, wildcards.model).model_dump_json()
 
 
+def smaller_training_settings(wildcards):
+    size = int(wildcards.size)
+    return jobs.smaller_training_job(ANALYSIS, wildcards.model, size).model_dump_json()
+
+
 def inference_settings(wildcards):
     return jobs.inference_job(ANALYSIS, wildcards.method).model_dump_json()
+
+
+def model_inference_settings(wildcards):
+    return jobs.inference_job(ANALYSIS, wildcards.model).model_dump_json()
 
 
 def method_scores(wildcards):

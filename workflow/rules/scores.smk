@@ -8,6 +8,7 @@ rule score:
         f"{RESULTS}/logs/scores/{{model}}/{{sample}}.log",
     threads: 1
     resources:
+        gpu=1,
         mem_mb=1500,
         runtime=30,
     params:

@@ -9,6 +9,7 @@ rule train:
         f"{RESULTS}/benchmarks/training/{{model}}/fold{{fold}}.tsv"
     threads: 1
     resources:
+        gpu=1,
         mem_mb=2000,
         runtime=120,
     params:

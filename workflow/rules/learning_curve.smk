@@ -1,0 +1,49 @@
+# How the networks gain with the number of training events: not part of the analysis, made on demand
+# with `snakemake learning_curve`.
+
+CURVE = f"{RESULTS}/learning_curve/{{model}}/{{size}}"
+
+
+use rule train as train_smaller with:
+    output:
+        directory(f"{CURVE}/fold{{fold}}"),
+    log:
+        f"{RESULTS}/logs/learning_curve/{{model}}/{{size}}/fold{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/learning_curve/{{model}}/{{size}}/fold{{fold}}.tsv"
+    params:
+        settings=smaller_training_settings,
+        code=code_digest("hepml.training.stage"),
+
+
+use rule score as score_smaller with:
+    input:
+        models=expand(
+            f"{RESULTS}/learning_curve/{{{{model}}}}/{{{{size}}}}/fold{{fold}}",
+            fold=FOLDS,
+        ),
+        data=f"{RESULTS}/data/{{sample}}",
+    output:
+        f"{CURVE}/scores/{{sample}}.parquet",
+    log:
+        f"{RESULTS}/logs/learning_curve/{{model}}/{{size}}/{{sample}}.log",
+
+
+use rule infer as infer_smaller with:
+    input:
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        scores=expand(
+            f"{RESULTS}/learning_curve/{{{{model}}}}/{{{{size}}}}/scores/{{sample}}.parquet",
+            sample=SAMPLES,
+        ),
+    output:
+        result=f"{CURVE}/inference.json",
+        workspace=f"{CURVE}/inference.workspace.json",
+    log:
+        f"{RESULTS}/logs/learning_curve/{{model}}/{{size}}/inference.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/learning_curve/{{model}}/{{size}}/inference.tsv"
+    params:
+        settings=model_inference_settings,
+        scores=score_options,
+        code=code_digest("hepml.inference.stage"),
