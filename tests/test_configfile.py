@@ -128,6 +128,12 @@ def test_every_pattern_that_matches_nothing_is_named(tmp_path, monkeypatch):
     assert [line.split("'")[1] for line in str(caught.value).splitlines()] == ["a*.root", "b.root"]
 
 
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[1] / "config").glob("*.yaml")))
+def test_every_config_that_ships_is_valid(file, monkeypatch):
+    monkeypatch.chdir(file.parents[1])
+    assert load(file).models
+
+
 def test_settings_on_a_command_line_stay_short_however_many_files_there_are():
     files = [f"/store/user/somebody/a_long_name_of_a_dataset/file_{n}.root" for n in range(5000)]
     shipped = load(Path(__file__).parents[1] / "config/quick.yaml")
