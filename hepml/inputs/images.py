@@ -37,7 +37,7 @@ _MOMENTUM = ("px", "py", "pz")
 _JETS_AT_ONCE = 1024  # their intermediate arrays stay in the cache
 _SMALLEST_PT = 1e-12  # GeV; keeps the pseudorapidity finite
 _MOST_PIXELS = 4096  # float32 counts pixels up to their square
-_LARGEST = 1e8  # GeV
+LARGEST = 1e8  # GeV
 
 
 @dataclass(frozen=True)
@@ -133,14 +133,14 @@ def jet_images(
         momenta = [values[:, column] for column in columns]
         segments = TensorSegments(counts, len(values))
         _check(momenta, segments, first=0)
-        return JetImages(drawn, _draw(drawn, momenta, segments, settings))
+        return JetImages(drawn, draw(drawn, momenta, segments, settings))
     images = np.zeros(shape, np.float32)
     outside = np.zeros(len(counts), np.float32)
     for jets, particles in _pieces(counts):
         momenta = [np.ascontiguousarray(values[particles, column]) for column in columns]
         pieces = ArraySegments(counts[jets])
         _check(momenta, pieces, first=jets.start)
-        outside[jets] = _draw(images[jets], momenta, pieces, settings)
+        outside[jets] = draw(images[jets], momenta, pieces, settings)
     return JetImages(images, outside)
 
 
@@ -175,10 +175,14 @@ def _pieces(counts: Int[np.ndarray, " jets"]) -> Iterator[tuple[slice, slice]]:
         yield slice(first, last), slice(int(offsets[first]), int(offsets[last]))
 
 
-def _columns(fields: Sequence[str], settings: ImageSettings) -> list[int]:
-    """Where px, py, pz and, if a channel needs it, the charge are."""
+def needed_fields(settings: ImageSettings) -> tuple[str, ...]:
+    """Fields of a particle: px, py, pz and, if a channel needs it, the charge."""
     charge = {"charged_pt", "neutral_pt"} & set(settings.channels)
-    needed = (*_MOMENTUM, "charge") if charge else _MOMENTUM
+    return (*_MOMENTUM, "charge") if charge else _MOMENTUM
+
+
+def _columns(fields: Sequence[str], settings: ImageSettings) -> list[int]:
+    needed = needed_fields(settings)
     absent = [name for name in needed if name not in fields]
     if absent:
         raise InputError(f"images: particles have no {absent} ({nearest(absent[0], fields)})")
@@ -187,21 +191,21 @@ def _columns(fields: Sequence[str], settings: ImageSettings) -> list[int]:
 
 def _check(columns: Sequence[Column], segments: Segments, first: int) -> None:
     """Find the first jet with a value that float32 cannot square (NaN compares false)."""
-    sane = segments.xp.abs(columns[0]) < _LARGEST
+    sane = segments.xp.abs(columns[0]) < LARGEST
     for column in columns[1:]:
-        sane = sane & (segments.xp.abs(column) < _LARGEST)
+        sane = sane & (segments.xp.abs(column) < LARGEST)
     if not bool(sane.all()):
         jet = int(segments.first_places(1)[~sane][0])
         raise InputError(
             f"images: jet {first + jet} (counted from 0) has a particle whose momentum or charge "
-            f"is not finite or beyond {_LARGEST:g}; select such jets away"
+            f"is not finite or beyond {LARGEST:g}; select such jets away"
         )
 
 
-def _draw(
+def draw(
     drawn: Column, columns: Sequence[Column], segments: Segments, settings: ImageSettings
 ) -> Column:
-    """Fill empty images; return the pT outside of each.
+    """Fill empty images, unchecked; return the pT outside of each.
 
     What is outside is added with weight 0 to the first pixel of its jet: faster than to leave it
     out.

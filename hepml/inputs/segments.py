@@ -1,6 +1,6 @@
-"""Sums over the particles of each jet, packed one jet after another: for arrays and for tensors.
+"""Sums over the particles of each jet: packed arrays, packed tensors and padded tensors.
 
-Both classes have the same methods, so that a formula is written once: ``xp`` is the namespace with
+All classes have the same methods, so that a formula is written once: ``xp`` is the namespace with
 the functions that NumPy and torch call alike.
 """
 
@@ -122,3 +122,56 @@ class TensorSegments:
     ) -> None:
         """Add each value at its place; places may repeat."""
         target.index_add_(0, index, x)
+
+
+class _Exportable:
+    """torch, with what ONNX lacks written out; differs for a sign of -0 alone."""
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(torch, name)
+
+    @staticmethod
+    def copysign(size: Tensor, sign: Tensor) -> Tensor:
+        """Give ``size`` >= 0 a sign."""
+        return torch.where(sign < 0, -size, size)
+
+
+class PaddedSegments:
+    """Jets in a table with the same number of places each, as an exported network takes them.
+
+    No size is looked at, so that the calls can be traced for any number of jets and places. What
+    stands in places without a particle is the caller's business; with zero pT it weighs nothing.
+
+    Args:
+        jets: their number.
+    """
+
+    xp: Any = _Exportable()
+
+    def __init__(self, jets: int) -> None:
+        self._jets = jets
+
+    def total(self, x: Float32[Tensor, "jets places"]) -> Float32[Tensor, " jets"]:
+        """Sum over the places of each jet."""
+        return x.sum(1)
+
+    def spread(self, x: Shaped[Tensor, " jets"]) -> Shaped[Tensor, "jets 1"]:
+        """Give each place the value of its jet, by broadcasting."""
+        return x[:, None]
+
+    def first_places(self, size: int) -> Int[Tensor, "jets 1"]:
+        """Where the jet of each place begins, if each jet has ``size`` places."""
+        return torch.arange(self._jets)[:, None] * size
+
+    def integers(self, x: Float32[Tensor, "jets places"]) -> Int[Tensor, "jets places"]:
+        """Whole numbers of type float as indices."""
+        return x.long()
+
+    def add(
+        self,
+        target: Float32[Tensor, " pixels"],
+        index: Int[Tensor, "jets places"],
+        x: Float32[Tensor, "jets places"],
+    ) -> None:
+        """Add each value at its place; places may repeat."""
+        target.index_add_(0, index.flatten(), x.flatten())

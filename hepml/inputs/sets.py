@@ -5,15 +5,18 @@ Features, shifts, scales and limits are those of the public JetClass configurati
 used here. Particles stay packed, one jet after another: nothing is padded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Float32, Int64
 
 from hepml.errors import InputError, nearest
+
+Column = Any  # np.ndarray or Tensor, one value per particle
+Namespace = Any  # numpy or torch
 
 MOMENTUM = ("px", "py", "pz", "energy")
 
@@ -135,13 +138,17 @@ def particle_sets(
     )
 
 
+def needed_fields(recipe: SetRecipe) -> tuple[str, ...]:
+    """Fields of a particle that the features are made of."""
+    if recipe.features == "kin":
+        return (*MOMENTUM, "deta", "dphi")
+    identity = (name.removeprefix("part_") for name in _IDENTITY)
+    return (*MOMENTUM, "deta", "dphi", *identity, *_TANH.values(), "d0err", "dzerr")
+
+
 def _columns(fields: Sequence[str], recipe: SetRecipe) -> dict[str, int]:
-    needed = [*MOMENTUM, "deta", "dphi"]
-    if recipe.features == "full":
-        needed += [name.removeprefix("part_") for name in _IDENTITY]
-        needed += [*_TANH.values(), "d0err", "dzerr"]
     column = {name: index for index, name in enumerate(fields)}
-    for name in needed:
+    for name in needed_fields(recipe):
         if name not in column:
             raise InputError(
                 f"particle features {recipe.features!r} need the particle field {name!r}, which "
@@ -175,7 +182,12 @@ def _require_physical(
 def _pt(
     values: Float32[np.ndarray, "particles fields"], column: dict[str, int]
 ) -> Float32[np.ndarray, " particles"]:
-    return np.hypot(values[:, column["px"]], values[:, column["py"]])
+    return _length(values[:, column["px"]], values[:, column["py"]], np)
+
+
+def _length(x: Column, y: Column, xp: Namespace) -> Column:
+    """Written out, because ONNX has no hypot."""
+    return xp.sqrt(x * x + y * y)
 
 
 def _hardest(
@@ -214,30 +226,44 @@ def _features(
     jet: Float32[np.ndarray, "particles 4"],
     recipe: SetRecipe,
 ) -> Float32[np.ndarray, "particles features"]:
-    deta, dphi = values[:, column["deta"]], values[:, column["dphi"]]
-    pt, energy = _pt(values, column), values[:, column["energy"]]
+    particles = {name: values[:, index] for name, index in column.items()}
     features = np.empty((len(values), len(recipe.names)), np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0; 0/0 in a jet of zeros
-        made = {
-            "part_pt_log": np.log(pt),
-            "part_e_log": np.log(energy),
-            "part_logptrel": np.log(_ratio(pt, np.hypot(jet[:, 0], jet[:, 1]))),
-            "part_logerel": np.log(_ratio(energy, jet[:, 3])),
-            "part_deltaR": np.hypot(deta, dphi),
-        }
-    for index, (name, scaling) in enumerate(FEATURES[recipe.features].items()):
-        if name in _TANH:
-            made[name] = np.tanh(values[:, column[_TANH[name]]])
-        x = made[name] if name in made else values[:, column[name.removeprefix("part_")]]
-        if scaling is not None:
-            x = np.clip((x - scaling.shift) * scaling.scale, scaling.low, scaling.high)
-        features[:, index] = x
+        made = feature_columns(particles, dict(zip(MOMENTUM, jet.T, strict=True)), recipe, np)
+        for index, x in enumerate(made):
+            features[:, index] = x
     return features
 
 
-def _ratio(
-    part: Float32[np.ndarray, " particles"], whole: Float32[np.ndarray, " particles"]
-) -> Float32[np.ndarray, " particles"]:
+def feature_columns(
+    particles: Mapping[str, Column], jet: Mapping[str, Column], recipe: SetRecipe, xp: Namespace
+) -> Iterator[Column]:
+    """Features one after another, in the order of ``recipe.names``; for arrays and tensors.
+
+    Args:
+        particles: column of each needed field.
+        jet: sums of px, py and energy over the jet of each particle.
+        recipe: which features.
+        xp: numpy or torch.
+    """
+    pt, energy = _length(particles["px"], particles["py"], xp), particles["energy"]
+    made = {
+        "part_pt_log": xp.log(pt),
+        "part_e_log": xp.log(energy),
+        "part_logptrel": xp.log(_ratio(pt, _length(jet["px"], jet["py"], xp), xp)),
+        "part_logerel": xp.log(_ratio(energy, jet["energy"], xp)),
+        "part_deltaR": _length(particles["deta"], particles["dphi"], xp),
+    }
+    for name, scaling in FEATURES[recipe.features].items():
+        if name in _TANH:
+            x = xp.tanh(particles[_TANH[name]])
+        else:
+            x = made[name] if name in made else particles[name.removeprefix("part_")]
+        if scaling is not None:
+            x = xp.clip((x - scaling.shift) * scaling.scale, scaling.low, scaling.high)
+        yield x
+
+
+def _ratio(part: Column, whole: Column, xp: Namespace) -> Column:
     """Quotient, and 0 where there is no part."""
-    empty: Bool[np.ndarray, " particles"] = part == 0
-    return np.where(empty, np.float32(0), part / whole)
+    return xp.where(part == 0, part, part / whole)
