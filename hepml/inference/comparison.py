@@ -57,6 +57,7 @@ class Row:
     z_binned: float
     z_binned_error: float
     z_unbinned: float | None
+    z_unbinned_error: float | None
     p_value: float
     p_ratio: float | None
     extra_data: float
@@ -140,6 +141,7 @@ def _row(result: Result, cuts: Result, network: Network | None, factor: float | 
     counting, binned = result.significance.counting, result.significance.binned
     reference = cuts.significance
     ratio = p_value_ratio(counting.value, reference.counting.value)
+    unbinned, unbinned_error = _value_and_error(result.significance.unbinned)
     auc, auc_error = _value_and_error(result.auc)
     low, low_error = _value_and_error(result.rejection.get("0.3"))
     high, high_error = _value_and_error(result.rejection.get("0.5"))
@@ -156,7 +158,8 @@ def _row(result: Result, cuts: Result, network: Network | None, factor: float | 
         z_counting_error=counting.error,
         z_binned=binned.value,
         z_binned_error=binned.error,
-        z_unbinned=_value_and_error(result.significance.unbinned)[0],
+        z_unbinned=unbinned,
+        z_unbinned_error=unbinned_error,
         p_value=result.p_value,
         p_ratio=ratio if np.isfinite(ratio) else None,
         extra_data=extra_data_fraction(counting.value, reference.counting.value),

@@ -37,6 +37,12 @@ from hepml.inference.results import (
 )
 from hepml.inference.selection import Selection, passed_and_failed, select
 from hepml.inference.separation import efficiencies, separation_of_cuts, separation_of_score
+from hepml.inference.shapes import (
+    Shape,
+    shape_of_score,
+    unbinned_result,
+    warnings_of_shape,
+)
 from hepml.inference.workspace import PyhfCheck, checked_by_pyhf, workspace
 
 FEW_EVENTS = 5.0  # expected background below which the asymptotic formulae are optimistic
@@ -70,7 +76,10 @@ def evaluate(
     content = workspace(histogram, settings.background_uncertainty, job.method)
     fitted = fit(histogram, settings.background_uncertainty)
     check = checked_by_pyhf(content, fitted.significance)
-    significance, replicas = _significances(job, events, binning, selection, fitted.significance)
+    shape = None if job.cuts else shape_of_score(variables[0], events, job)
+    significance, replicas = _significances(
+        job, events, binning, selection, (fitted.significance, shape)
+    )
     result = Result(
         method=job.method,
         title=job.title,
@@ -90,6 +99,7 @@ def evaluate(
         p_value=float(p_value(np.array(significance.counting.value))),
         pyhf=check,
         mu=Mu(1.0, fitted.sigma_mu, list(fitted.interval)),
+        unbinned=unbinned_result(shape),
         limit=Limit(LEVEL, list(fitted.limits)),
         scan=separation.scan,
         histogram=_bins(binning),
@@ -98,6 +108,7 @@ def evaluate(
             *_of_selection(job, selection, significance),
             *_of_bins(job, binning),
             *_of_pyhf(check, fitted),
+            *warnings_of_shape(shape),
             *_of_weights(events),
         ],
     )
@@ -178,9 +189,14 @@ def _bins(binning: Binning) -> Bins:
 
 
 def _significances(
-    job: InferenceJob, events: Events, binning: Binning, selection: Selection, binned: float
+    job: InferenceJob,
+    events: Events,
+    binning: Binning,
+    selection: Selection,
+    fitted: tuple[float, Shape | None],
 ) -> tuple[Significance, ReplicaSignificances]:
-    """Every estimator at the working point, with bootstrap errors."""
+    """Every estimator at the working point, with bootstrap errors; binned and shape are given."""
+    binned, shape = fitted
     uncertainty = job.inference.background_uncertainty
     drawn = job.inference.replicas, job.seed
     counted = draw_replicas(events, (~selection.passed).astype(np.int64), 2, *drawn).first(1)
@@ -201,9 +217,12 @@ def _significances(
         exact=_exact(s, b),
         li_ma=_li_ma(s, b, sigma) if uncertainty else None,
         binned=Estimate(binned, spread(of_bins)),
-        unbinned=None,
+        unbinned=shape.significance if shape else None,
     )
-    return significance, ReplicaSignificances(counting[1:].tolist(), of_bins[1:].tolist())
+    replicas = ReplicaSignificances(
+        counting[1:].tolist(), of_bins[1:].tolist(), shape.replicas if shape else []
+    )
+    return significance, replicas
 
 
 def _estimate(values: Float[np.ndarray, " replicas"]) -> Estimate:

@@ -87,7 +87,7 @@ class Significance:
             that p-value is too small for a number.
         li_ma: on/off, equal to ``counting``; None without uncertainty.
         binned: profile likelihood of all bins.
-        unbinned: not computed.
+        unbinned: likelihood of every event by itself; None for cuts, which have no ratio.
     """
 
     counting: Estimate
@@ -101,11 +101,24 @@ class Significance:
 
 @dataclass(frozen=True)
 class Mu:
-    """Signal strength expected on the µ = 1 Asimov data: value, error, 68 % interval."""
+    """Signal strength found in the µ = 1 Asimov data: value, error, 68 % interval."""
 
     value: float
     sigma: float
     interval: list[float]
+
+
+@dataclass(frozen=True)
+class Unbinned:
+    """The unbinned fit to µ = 1 Asimov data, which the simulated events are.
+
+    Attributes:
+        mu: best fit, error and 68 % interval; its distance to 1 is the bias of a learned ratio.
+        mean_ratio: of the background, before it is normalised to 1.
+    """
+
+    mu: Mu
+    mean_ratio: Estimate
 
 
 @dataclass(frozen=True)
@@ -142,10 +155,14 @@ class Bins:
 
 @dataclass(frozen=True)
 class ReplicaSignificances:
-    """Significances of the bootstrap replicas; replica i is the same for all methods."""
+    """Significances of the bootstrap replicas; replica i is the same for all methods.
+
+    ``unbinned`` is empty for cuts.
+    """
 
     counting: list[float]
     binned: list[float]
+    unbinned: list[float]
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,7 @@ class Result:
     p_value: float
     pyhf: PyhfCheck
     mu: Mu
+    unbinned: Unbinned | None
     limit: Limit
     scan: ScanPoints | None
     histogram: Bins

@@ -18,6 +18,9 @@ COLUMNS = {
     "Z binned": "expected significance of a profile likelihood fit to bins of the score (for cuts: "
     "failed and passed), with background uncertainty and the statistics of the simulated "
     "background.",
+    "Z unbinned": "expected significance of a fit in which every event counts with its own "
+    "likelihood ratio, background uncertainty included: all that the score knows, if it is a "
+    "likelihood ratio.",
     "ΔZ binned": "difference to the cuts in the binned fit, where a score has more bins than the "
     "cuts: beyond ΔZ counting it is what the shape of the score adds, which the same cut variable "
     "would gain too if it were binned.",
@@ -41,6 +44,7 @@ HEADER = (
     "ΔZ counting",
     "Z binned",
     "ΔZ binned",
+    "Z unbinned",
     "p-value",
     "p ratio",
     "extra data",
@@ -90,6 +94,7 @@ def _cells(row: Row) -> list[str]:
         _difference(row, row.delta_z_counting, row.delta_z_counting_error),
         with_error(row.z_binned, row.z_binned_error),
         _difference(row, row.delta_z_binned, row.delta_z_binned_error),
+        with_error(row.z_unbinned, row.z_unbinned_error),
         f"{row.p_value:.2e}",
         "–" if row.p_ratio is None else f"{row.p_ratio:.3g}",
         f"{row.extra_data:+.0%}",

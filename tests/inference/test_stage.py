@@ -41,7 +41,12 @@ def test_model(judged):
     assert significance["li_ma"]["value"] == pytest.approx(significance["counting"]["value"])
     assert significance["counting_without_uncertainty"]["value"] > significance["counting"]["value"]
     assert significance["binned"]["value"] > significance["counting"]["value"]
-    assert significance["unbinned"] is None
+    # the exact ratio of the toy: the optimum of its own events, more than any bins find
+    assert significance["unbinned"]["value"] > significance["binned"]["value"]
+    assert result["unbinned"]["mu"]["value"] == pytest.approx(1, abs=0.15)
+    mean = result["unbinned"]["mean_ratio"]
+    assert mean["value"] == pytest.approx(1, abs=4 * mean["error"])
+    assert len(result["replicas"]["unbinned"]) == 20
     assert len(result["replicas"]["counting"]) == len(result["replicas"]["binned"]) == 20
     assert np.std(result["replicas"]["binned"], ddof=1) == significance["binned"]["error"]
     assert [len(edges) for edges in result["histogram"]["edges"]] == [5] * 4

@@ -326,6 +326,7 @@ def comparison_row(content, baseline):
         "z_binned": binned["value"],
         "z_binned_error": binned["error"],
         "z_unbinned": None,
+        "z_unbinned_error": None,
         "p_value": 0.0104,
         "p_ratio": None if cuts else 14.2,
         "extra_data": None if cuts else 0.85,
