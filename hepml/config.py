@@ -275,6 +275,9 @@ class Inference(Settings):
     bins: int = Field(10, gt=1, description="slices of equal signal efficiency before merging")
     minimum_background: int = Field(10, gt=0, description="raw events in each bin and selection")
     replicas: int = Field(500, gt=9, description="bootstrap replicas for errors")
+    gate: Literal["warn", "fail"] = Field(
+        "warn", description="what happens if a score fails the checks of a likelihood ratio"
+    )
 
 
 class Plots(Settings):

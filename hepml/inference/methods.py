@@ -7,9 +7,18 @@ import numpy as np
 from jaxtyping import Float
 
 from hepml.config import Cut, InferenceJob
-from hepml.inference.binned import LEVEL, Fit, Histogram, fit
-from hepml.inference.binning import LARGEST_RELATIVE_ERROR, Binning, bin_score
+from hepml.inference.binned import LEVEL, Histogram, fit
+from hepml.inference.binning import Binning, bin_score
 from hepml.inference.bootstrap import Replicas, draw_replicas, spread
+from hepml.inference.cautions import (
+    of_bins,
+    of_closure,
+    of_pyhf,
+    of_selection,
+    of_shape,
+    of_weights,
+)
+from hepml.inference.closure import check_closure
 from hepml.inference.counting import (
     asimov_significance,
     binomial_p_value,
@@ -41,17 +50,17 @@ from hepml.inference.shapes import (
     Shape,
     shape_of_score,
     unbinned_result,
-    warnings_of_shape,
 )
-from hepml.inference.workspace import PyhfCheck, checked_by_pyhf, workspace
+from hepml.inference.workspace import checked_by_pyhf, workspace
 
-FEW_EVENTS = 5.0  # expected background below which the asymptotic formulae are optimistic
-LARGEST_LOSS = 0.2  # of Z by the statistics of the simulated background, before it is warned of
 LLR = (Cut(variable="llr", keep="above"),)
 
 
 def evaluate(
-    job: InferenceJob, variables: Float[np.ndarray, "cuts events"], events: Events
+    job: InferenceJob,
+    variables: Float[np.ndarray, "cuts events"],
+    events: Events,
+    seen: Float[np.ndarray, " events"] | None = None,
 ) -> tuple[Result, dict[str, Any]]:
     """All numbers of one method, and its workspace.
 
@@ -59,9 +68,11 @@ def evaluate(
         job: settings; without ``cuts`` the variable is a log-likelihood ratio.
         variables: one row per cut, or the log-likelihood ratio.
         events: of all samples.
+        seen: log-likelihood ratio by a network that trained on the event; None for cuts.
 
     Raises:
-        InputError: if a constraint cannot be met.
+        InputError: if a constraint cannot be met, or the ratio fails its checks and
+            ``inference.gate`` is "fail".
     """
     settings = job.inference
     goal = LargestSignificance(settings.background_uncertainty, settings.minimum_background)
@@ -76,6 +87,8 @@ def evaluate(
     content = workspace(histogram, settings.background_uncertainty, job.method)
     fitted = fit(histogram, settings.background_uncertainty)
     check = checked_by_pyhf(content, fitted.significance)
+    closure = None if seen is None else check_closure(variables[0], seen, events)
+    failed = of_closure(job, closure)
     shape = None if job.cuts else shape_of_score(variables[0], events, job)
     significance, replicas = _significances(
         job, events, binning, selection, (fitted.significance, shape)
@@ -100,16 +113,18 @@ def evaluate(
         pyhf=check,
         mu=Mu(1.0, fitted.sigma_mu, list(fitted.interval)),
         unbinned=unbinned_result(shape),
+        closure=closure,
         limit=Limit(LEVEL, list(fitted.limits)),
         scan=separation.scan,
         histogram=_bins(binning),
         replicas=replicas,
         warnings=[
-            *_of_selection(job, selection, significance),
-            *_of_bins(job, binning),
-            *_of_pyhf(check, fitted),
-            *warnings_of_shape(shape),
-            *_of_weights(events),
+            *of_selection(job, selection, significance),
+            *of_bins(job, binning),
+            *of_pyhf(check, fitted),
+            *of_shape(shape),
+            *failed,
+            *of_weights(events),
         ],
     )
     return result, content
@@ -250,66 +265,3 @@ def _li_ma(
 def _counts(replicas: Replicas) -> Counts:
     error = np.sqrt(replicas.background_variance) / replicas.background
     return Counts(replicas.signal, replicas.background, error)
-
-
-def _of_selection(job: InferenceJob, selection: Selection, significance: Significance) -> list[str]:
-    """What a reader of the counting significance should know."""
-    said = []
-    asked = job.inference.minimum_background
-    if selection.minimum_background > asked:
-        said.append(
-            f"the selection was optimised with {selection.minimum_background} instead of {asked} "
-            "raw background events, so that its sum over folds keeps enough"
-        )
-    counting = significance.counting.value
-    with_statistics = significance.counting_with_mc_statistics.value
-    if with_statistics < (1 - LARGEST_LOSS) * counting:
-        said.append(
-            f"more simulated background is needed: with its statistical error Z counting is "
-            f"{with_statistics:.2f} instead of {counting:.2f}"
-        )
-    return said
-
-
-def _of_bins(job: InferenceJob, binning: Binning) -> list[str]:
-    """What a reader of the binned significance should know."""
-    said = []
-    yields = binning.yields
-    bins = len(yields.signal)
-    if binning.edges is not None and bins < job.inference.bins:
-        said.append(f"{job.inference.bins} slices were merged to {bins} bins")
-    if binning.edges is None and bins == 1:
-        said.append(
-            "only what passes is fitted: what fails the cuts holds no background (or a negative "
-            "sum of weights)"
-        )
-    relative = np.sqrt(yields.background_variance) / yields.background
-    if relative.max() >= LARGEST_RELATIVE_ERROR:
-        said.append(f"a bin's background is known to {relative.max():.0%} only")
-    square = asimov_significance(yields.signal, yields.background) ** 2
-    share = square[yields.background < FEW_EVENTS].sum() / square.sum()
-    if share > 0.1:
-        said.append(
-            f"bins with fewer than {FEW_EVENTS:g} expected background events carry {share:.0%} of "
-            "Z², where asymptotic formulae are optimistic; compare with the exact Poisson "
-            "significance, or with toys"
-        )
-    return said
-
-
-def _of_pyhf(check: PyhfCheck, fitted: Fit) -> list[str]:
-    if check.agrees:
-        return []
-    if check.significance is None:
-        return ["pyhf's minimisation does not converge, so that it could not confirm Z binned"]
-    return [f"pyhf finds Z binned = {check.significance:.4g} instead of {fitted.significance:.4g}"]
-
-
-def _of_weights(events: Events) -> list[str]:
-    said = []
-    for name, of_class in (("signal", events.signal), ("background", ~events.signal)):
-        negative = np.count_nonzero(events.weight[of_class] < 0)
-        if negative:
-            count = np.count_nonzero(of_class)
-            said.append(f"{negative / count:.1%} of the {name} events have negative weights")
-    return said

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
+from hepml.inference.closure import Closure
 from hepml.inference.metrics import Estimate
 from hepml.inference.workspace import PyhfCheck
 
@@ -171,6 +172,7 @@ class Result:
 
     Attributes:
         p_value: one-sided, of the counting significance.
+        closure: whether the score is a likelihood ratio; None for cuts.
         pyhf: what pyhf says of the binned significance, which is the own likelihood's.
     """
 
@@ -193,6 +195,7 @@ class Result:
     pyhf: PyhfCheck
     mu: Mu
     unbinned: Unbinned | None
+    closure: Closure | None
     limit: Limit
     scan: ScanPoints | None
     histogram: Bins

@@ -14,8 +14,6 @@ from hepml.inference.results import Mu, Unbinned
 from hepml.inference.unbinned import UnbinnedFit, asimov, discovery_significance, fit
 
 LARGEST_LLR = 700.0  # whose exponential is a number
-LARGEST_BIAS = 0.1  # of µ in the unbinned fit before it is warned of
-LARGEST_MEAN_ERROR = 0.2  # relative, of the mean ratio of the background, likewise
 SLICES = 1000  # of the score, in each of which the replicas share one ratio
 
 
@@ -77,25 +75,6 @@ def unbinned_result(shape: Shape | None) -> Unbinned | None:
         return None
     found = shape.fit
     return Unbinned(Mu(found.mu, found.sigma_mu, list(found.interval)), shape.mean_ratio)
-
-
-def warnings_of_shape(shape: Shape | None) -> list[str]:
-    """What a reader of the unbinned significance should know."""
-    if shape is None:
-        return []
-    said = []
-    if abs(shape.fit.mu - 1) > LARGEST_BIAS:
-        said.append(
-            f"the unbinned fit finds µ = {shape.fit.mu:.2f} where it is 1: the score is not a "
-            "likelihood ratio to that precision; train on more events, or trust the binned fit"
-        )
-    mean = shape.mean_ratio
-    if mean.error > LARGEST_MEAN_ERROR * mean.value:
-        said.append(
-            f"few background events carry the unbinned fit: the mean of their likelihood ratio is "
-            f"known to {mean.error / mean.value:.0%} only; simulate more background"
-        )
-    return said
 
 
 def _slices(llr: Float[np.ndarray, " events"]) -> tuple[np.ndarray, int]:

@@ -51,10 +51,10 @@ def infer(
     events = _events(samples, job.folds)
     check_events(events)
     if job.cuts:
-        variables = _cut_variables(job, samples)
+        result, content = evaluate(job, _cut_variables(job, samples), events)
     else:
-        variables = _log_likelihood_ratios(job, samples, scores)
-    result, content = evaluate(job, variables, events)
+        llr, seen = _log_likelihood_ratios(job, samples, scores)
+        result, content = evaluate(job, llr[None], events, seen)
     write_json(workspace, content)
     write_json(output, RESULT.dump_python(result, mode="json", by_alias=True))
 
@@ -91,11 +91,12 @@ def _cut_variables(job: InferenceJob, samples: list[Columns]) -> Float[np.ndarra
 
 def _log_likelihood_ratios(
     job: InferenceJob, samples: list[Columns], scores: tuple[Path, ...]
-) -> Float[np.ndarray, "1 events"]:
+) -> Float[np.ndarray, "2 events"]:
+    """Of each event, by a network that never saw it and by one that trained on it."""
     parts = []
     for sample, path in zip(samples, scores, strict=True):
         try:
-            table = pq.read_table(path, columns=["event_id", "llr"])
+            table = pq.read_table(path, columns=["event_id", "llr", "llr_train"])
         except (OSError, pa.ArrowException) as error:
             raise InputError(
                 f"{path}: cannot be read as scores ({error}); run `hepml score`"
@@ -106,10 +107,11 @@ def _log_likelihood_ratios(
                 f"{sample.folder} in the same order (column event_id); run `hepml score` again "
                 f"for model {job.method}"
             )
-        llr = table["llr"].to_numpy().astype(np.float64)[_simulated(sample)]
-        _check_finite(llr, "llr", path, f"train {job.method} again, or look at its inputs")
-        parts.append(llr)
-    return np.concatenate(parts)[None]
+        for name in ("llr", "llr_train"):
+            values = table[name].to_numpy().astype(np.float64)[_simulated(sample)]
+            _check_finite(values, name, path, f"train {job.method} again, or look at its inputs")
+            parts.append(values)
+    return np.stack([np.concatenate(parts[::2]), np.concatenate(parts[1::2])])
 
 
 def _check_finite(values: np.ndarray, column: str, source: Path, mend: str) -> None:

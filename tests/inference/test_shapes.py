@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from hepml.inference.cautions import of_shape
 from hepml.inference.events import Events
-from hepml.inference.shapes import shape_of_score, warnings_of_shape
+from hepml.inference.shapes import shape_of_score
 
 SHIFT = 1.5
 OPTIMUM = 5.1539195447  # of S = 50, B = 500, by quadrature
@@ -32,7 +33,7 @@ def test_the_exact_ratio_reaches_the_optimum(sample, make_job):
     assert shape.mean_ratio.value == pytest.approx(1, abs=4 * shape.mean_ratio.error)
     # the variance of r over the background is that of a log-normal variable of unit mean
     assert shape.mean_ratio.error == pytest.approx((np.expm1(SHIFT**2) / 20_000) ** 0.5, rel=0.2)
-    assert warnings_of_shape(shape) == []
+    assert of_shape(shape) == []
 
 
 def test_the_error_is_the_spread_of_independent_samples(rng, make_job):
@@ -65,7 +66,7 @@ def test_a_distorted_ratio_is_less_significant_and_said_to_be_biased(sample, mak
     job = make_job("mlp", background_uncertainty=0.0, replicas=10)
     exact, steep = (shape_of_score(f * llr, events, job) for f in (1.0, 1.7))
     assert steep.significance.value < exact.significance.value
-    assert any("not a likelihood ratio" in text for text in warnings_of_shape(steep))
+    assert any("not a likelihood ratio" in text for text in of_shape(steep))
 
 
 def test_entries_of_one_event_fluctuate_together(sample, make_job):

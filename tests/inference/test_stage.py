@@ -53,6 +53,26 @@ def test_model(judged):
     assert result["limit"]["expected"] == sorted(result["limit"]["expected"])
 
 
+def test_the_exact_ratio_closes(judged):
+    result = read(judged.mlp)
+    closure = result["closure"]
+    for name in ("slope", "mean_ratio", "mean_inverse", "mean_of_mixture"):
+        assert closure[name]["value"] == pytest.approx(1, abs=4 * closure[name]["error"])
+    assert len(closure["slope_of_folds"]) == 4
+    assert not any("likelihood ratio has" in text for text in result["warnings"])
+
+
+def test_a_failed_check_is_a_warning_or_an_error(samples, run, make_job):
+    for path in samples.scores:
+        table = pq.read_table(path).to_pydict()
+        pq.write_table(pa.table(table | {"llr": 3 * np.array(table["llr"])}), path)
+    warned = run(make_job("mlp"))
+    message = "slope of the calibration is 0.3"
+    assert any(message in text for text in warned["warnings"])
+    with pytest.raises(InputError, match=f"mlp: the {message}.*inference.gate: warn"):
+        run(make_job("mlp", gate="fail"))
+
+
 def test_workspace_gives_the_quoted_significance(judged):
     quoted = read(judged.mlp)["significance"]["binned"]["value"]
     assert pyhf_significance(read(judged.workspace)) == pytest.approx(quoted, rel=1e-6)

@@ -254,6 +254,8 @@ def write_method(root, method, title, llr):
                 "unbinned": None,
             },
             "p_value": 0.0104,
+            "unbinned": None,
+            "closure": None if llr is None else made_up_closure(),
             "mu": {"value": 1.0, "sigma": 0.31, "interval": [0.71, 1.33]},
             "limit": {"level": 0.95, "expected": [0.31, 0.42, 0.58, 0.82, 1.11]},
             "scan": scan,
@@ -262,6 +264,24 @@ def write_method(root, method, title, llr):
             "warnings": [],
         },
     )
+
+
+def made_up_closure():
+    numbers = {
+        "slope": (1.013, 0.021),
+        "offset": (-0.011, 0.024),
+        "mean_ratio": (0.97, 0.11),
+        "mean_inverse": (1.04, 0.08),
+        "mean_of_mixture": (1.0021, 0.0034),
+        "kl_signal": (2.31, 0.04),
+        "kl_background": (2.12, 0.05),
+        "cross_entropy": (0.2912, 0.0041),
+        "over_training": (0.0021, 0.0019),
+    }
+    return {name: {"value": v, "error": e} for name, (v, e) in numbers.items()} | {
+        "slope_of_folds": [{"value": 1.02, "error": 0.05}],
+        "reliability": {"score": [-3, 0, 3], "observed": [-3.1, 0, 2.9], "error": [0.1, 0.1, 0.1]},
+    }
 
 
 def made_up_histogram(llr, signal_total, background_total):
