@@ -137,7 +137,7 @@ class Simulation(Settings):
     detector: bool = Field(True, description="false: stable particles as they are")
     multiparton_interactions: bool = False
     events_per_file: int = Field(5000, gt=0, description="at least; whole batches are kept")
-    toy: Literal["shift", "scale", "xor"] = Field(
+    toy: Literal["shift", "scale", "xor", "two_prong"] = Field(
         "shift", description="which analytic toy toy_signal and toy_background draw from"
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-from jaxtyping import Float, Shaped, UInt64
+from jaxtyping import Float, UInt64
 
 from hepml.config import SimulationJob
 from hepml.simulation.detector import detect
@@ -25,15 +25,12 @@ from hepml.simulation.jets import (
     relative_to_axis,
     soft_drop_mass,
 )
-from hepml.simulation.particles import Kind, azimuth, pseudorapidity, transverse_momentum
-
-FLAGS = {
-    "isChargedHadron": Kind.CHARGED_HADRON,
-    "isNeutralHadron": Kind.NEUTRAL_HADRON,
-    "isPhoton": Kind.PHOTON,
-    "isElectron": Kind.ELECTRON,
-    "isMuon": Kind.MUON,
-}
+from hepml.simulation.particles import (
+    azimuth,
+    particle_branches,
+    pseudorapidity,
+    transverse_momentum,
+)
 
 
 def accepted_jets(events: Events, job: SimulationJob, random: np.random.Generator) -> Jets:
@@ -68,9 +65,10 @@ def jet_branches(
         share one counter.
     """
     top = np.full(len(jets), job.process == "top")
+    relative = relative_to_axis(jets)
     return {
         "part": ak.unflatten(
-            ak.zip(particle_branches(jets)),
+            ak.zip(particle_branches(jets.constituents, relative.deta, relative.dphi)),
             np.bincount(jets.constituents.owner, minlength=len(jets)),
         ),
         **_single("jet", _kinematics(jets)),
@@ -81,26 +79,6 @@ def jet_branches(
         "event_id": identity[jets.event],
         "event_weight": events.weight[jets.event].astype(np.float32),
     }
-
-
-def particle_branches(jets: Jets) -> dict[str, Shaped[np.ndarray, " particles"]]:
-    """Branches ``part_*`` without their prefix, flat over all constituents."""
-    inside, relative = jets.constituents, relative_to_axis(jets)
-    columns = {
-        "px": inside.momentum[:, 0],
-        "py": inside.momentum[:, 1],
-        "pz": inside.momentum[:, 2],
-        "energy": inside.momentum[:, 3],
-        "deta": relative.deta,
-        "dphi": relative.dphi,
-        "d0val": inside.impact[:, 0],
-        "d0err": inside.impact_error[:, 0],
-        "dzval": inside.impact[:, 1],
-        "dzerr": inside.impact_error[:, 1],
-        "charge": inside.charge,
-    }
-    single = {name: column.astype(np.float32) for name, column in columns.items()}
-    return single | {name: inside.kind == kind for name, kind in FLAGS.items()}
 
 
 def _kinematics(jets: Jets) -> dict[str, Float[np.ndarray, " jets"]]:

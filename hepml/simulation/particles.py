@@ -5,7 +5,7 @@ from enum import IntEnum
 
 import awkward as ak
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 
 class Kind(IntEnum):
@@ -16,6 +16,15 @@ class Kind(IntEnum):
     PHOTON = 2
     ELECTRON = 3
     MUON = 4
+
+
+FLAGS = {
+    "isChargedHadron": Kind.CHARGED_HADRON,
+    "isNeutralHadron": Kind.NEUTRAL_HADRON,
+    "isPhoton": Kind.PHOTON,
+    "isElectron": Kind.ELECTRON,
+    "isMuon": Kind.MUON,
+}  # branches of JetClass
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,33 @@ class Partons:
     momentum: Float[np.ndarray, "events 2 4"]
     pid: Int[np.ndarray, "events 2"]
     decay: Float[np.ndarray, "events 2 quarks 4"]
+
+
+def particle_branches(
+    inside: Particles, deta: Float[np.ndarray, " particles"], dphi: Float[np.ndarray, " particles"]
+) -> dict[str, Shaped[np.ndarray, " particles"]]:
+    """Branches ``part_*`` of JetClass without their prefix, flat over all constituents.
+
+    Args:
+        inside: the constituents of all jets.
+        deta: their η from the axis of their jet.
+        dphi: their φ from it.
+    """
+    columns = {
+        "px": inside.momentum[:, 0],
+        "py": inside.momentum[:, 1],
+        "pz": inside.momentum[:, 2],
+        "energy": inside.momentum[:, 3],
+        "deta": deta,
+        "dphi": dphi,
+        "d0val": inside.impact[:, 0],
+        "d0err": inside.impact_error[:, 0],
+        "dzval": inside.impact[:, 1],
+        "dzerr": inside.impact_error[:, 1],
+        "charge": inside.charge,
+    }
+    single = {name: column.astype(np.float32) for name, column in columns.items()}
+    return single | {name: inside.kind == kind for name, kind in FLAGS.items()}
 
 
 def transverse_momentum(momentum: Float[np.ndarray, "*rows 4"]) -> Float[np.ndarray, "*rows"]:

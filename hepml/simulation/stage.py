@@ -15,8 +15,8 @@ from jaxtyping import Int, UInt64
 
 from hepml.artifacts import new_file
 from hepml.config import SimulationJob
-from hepml.data import oracle
 from hepml.errors import InputError
+from hepml.simulation.toys import toy_branches
 
 BATCH = 500  # collisions at a time; a file ends with a whole batch
 HOPELESS = 20_000  # collisions without a single jet
@@ -47,11 +47,7 @@ def event_ids(seed: int, number: Int[np.ndarray, " events"]) -> UInt64[np.ndarra
 
 def _write_toys(file: Any, job: SimulationJob) -> dict[str, float | int]:  # noqa: ANN401
     """Exactly ``job.events`` events of weight 1 that stand for 1 pb."""
-    toy = job.simulation.toy
-    random = np.random.default_rng(job.seed)
-    x = oracle.draw(toy, job.process == "toy_signal", job.events, random)
-    columns = dict(zip(oracle.NAMES, x.T, strict=True))
-    columns["exact_llr"] = oracle.exact_llr(toy, x)
+    columns = toy_branches(job, np.random.default_rng(job.seed))
     columns["event_id"] = event_ids(job.seed, np.arange(job.events))
     columns["event_weight"] = np.ones(job.events, np.float32)
     _append(file, "tree", columns)
