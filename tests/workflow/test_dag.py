@@ -6,12 +6,15 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("config", ["config", "quick", "oracle"])
-def test_every_shipped_config_plans_completely(workflow, config):
+@pytest.mark.parametrize(
+    ("config", "networks", "folds"),
+    [("config", 1, 5), ("quick", 1, 3), ("oracle", 1, 5), ("oracle_jets", 3, 5)],
+)
+def test_every_shipped_config_plans_completely(workflow, config, networks, folds):
     jobs = workflow.rerun("--configfile", f"config/{config}.yaml")
     assert jobs["report"] == jobs["compare"] == jobs["provenance"] == 1
-    assert jobs["infer"] == 2
-    assert jobs["train"] == (3 if config == "quick" else 5)
+    assert jobs["infer"] == networks + 1  # and the cuts
+    assert jobs["train"] == networks * folds
 
 
 def test_without_a_config_the_reference_analysis_is_planned(workflow):
