@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from hepml.config import Mlp, TrainingJob
@@ -153,9 +154,11 @@ def count_macs(network: nn.Module, events: Batches) -> float:
     some = Batches(
         events.source, events.events[::step], events.label[::step], events.weight[::step]
     )
+    # the counter fails on views of parameters, which want a gradient even under no_grad
+    fixed = {name: value.detach() for name, value in network.named_parameters()}
     with FlopCounterMode(display=False) as counter:
         for inputs, _, _ in some.ordered(len(some)):
-            network(*inputs)
+            functional_call(network, fixed, inputs)
     return counter.get_total_flops() / 2 / len(some)
 
 

@@ -6,9 +6,11 @@ import torch
 
 from hepml.data.store import open_columns
 from hepml.errors import InputError
+from hepml.models.particle_transformer import Architecture, ParticleTransformer
+from hepml.training.batches import Batches
 from hepml.training.checkpoint import load
 from hepml.training.device import choose_device
-from hepml.training.stage import drawn, train
+from hepml.training.stage import count_macs, drawn, train
 
 CPU = torch.device("cpu")
 
@@ -52,6 +54,25 @@ def test_data_events_are_not_trained_on(job, samples, write_sample, tmp_path):
     train_quietly(job, [*samples, write_sample("data", 9.0, -1, seed=5)], 0, tmp_path / "with")
     one, other = (load(tmp_path / name).network.state_dict() for name in ("without", "with"))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+class FiveParticles:
+    """A source of jets of five particles with three features."""
+
+    def take(self, events):
+        rows = 5 * len(events)
+        return torch.ones(rows, 3), torch.ones(rows, 4), torch.full((len(events),), 5)
+
+
+def test_multiplications_of_a_transformer_are_those_of_its_layers():
+    size = Architecture(embedding=(4,), heads=2, layers=1, class_layers=1, pairs=False)
+    jets = Batches(FiveParticles(), np.zeros(1, np.int64), torch.ones(1), torch.ones(1))
+    n, width, hidden = 5, 4, 16
+    block = 3 * width**2 + 2 * n * width + width**2 + 2 * width * hidden  # of each particle
+    token = width**2 + 2 * width**2 + 2 * (n + 1) * width + width**2 + 2 * width * hidden
+    of_particles = 2 * width**2  # keys and values that the token attends to
+    expected = n * (3 * width + block + of_particles) + token + width
+    assert count_macs(ParticleTransformer(3, size), jets) == expected
 
 
 def test_model_json_tells_history_and_cost(job, samples, tmp_path):
