@@ -7,22 +7,8 @@ from typing import Any
 import click
 
 from hepml.errors import InputError
-
-Folder = click.Path(path_type=Path, file_okay=False)
-File = click.Path(path_type=Path, dir_okay=False)
-ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
-ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
-
-_device = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    envvar="HEPML_DEVICE",
-    show_envvar=True,
-    help="auto: a GPU if there is one; cuda: an error if there is none",
-)
-
-FIGURES = ("llr", "roc", "significance", "histogram", "variable", "cutflow", "training", "summary")
+from hepml.options import ExistingFile, ExistingFolder, File, Folder, device_option
+from hepml.plots.commands import plot
 
 
 class _Stages(click.Group):
@@ -70,33 +56,41 @@ def data(files: tuple[str, ...], settings: str, output: Path) -> None:
 @click.argument("data", nargs=-1, required=True, type=ExistingFolder)
 @click.option("--settings", required=True, help="JSON: model, folds, seed")
 @click.option("--fold", required=True, type=int, help="tested on, so never trained on")
-@_device
+@device_option
 @click.option("--output", required=True, type=Folder, help="folder of the network")
-def train(data: tuple[Path, ...], settings: str, fold: int, device: str, output: Path) -> None:
+def train(
+    data: tuple[Path, ...],
+    settings: str,
+    fold: int,
+    device: Any,  # noqa: ANN401
+    output: Path,
+) -> None:
     """Train one network on all folds but one."""
     from hepml.config import TrainingJob
     from hepml.configfile import parse
     from hepml.training import stage
-    from hepml.training.device import choose_device
 
     job = parse(TrainingJob, settings, "--settings")
-    stage.train(job, data, fold, output, choose_device(device), _say)
+    stage.train(job, data, fold, output, device, _say)
 
 
 @hepml.command()
 @click.argument("models", nargs=-1, required=True, type=ExistingFolder)
 @click.option("--data", required=True, type=ExistingFolder, help="columns of one sample")
 @click.option("--spectator", "spectators", multiple=True, help="variable to copy")
-@_device
+@device_option
 @click.option("--output", required=True, type=File, help="parquet file")
 def score(
-    models: tuple[Path, ...], data: Path, spectators: tuple[str, ...], device: str, output: Path
+    models: tuple[Path, ...],
+    data: Path,
+    spectators: tuple[str, ...],
+    device: Any,  # noqa: ANN401
+    output: Path,
 ) -> None:
     """Score every event of a sample by the network that never saw it."""
     from hepml.scores import stage
-    from hepml.training.device import choose_device
 
-    stage.score(models, data, spectators, output, choose_device(device))
+    stage.score(models, data, spectators, output, device)
 
 
 @hepml.command()
@@ -136,35 +130,7 @@ def compare(
     stage.compare(results, folders, output, luminosity)
 
 
-@hepml.command()
-@click.argument("kind", type=click.Choice(FIGURES))
-@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--caption", required=True, help="JSON: title, luminosity, heading")
-@click.option("--title", default="", help="of the model (llr, training)")
-@click.option("--variable", default="", help="to draw (variable)")
-@click.option("--label", default="", help="of the axis (variable)")
-@click.option("--output", required=True, type=File, help="PNG; a PDF and a JSON are put beside it")
-def plot(kind: str, sources: tuple[Path, ...], caption: str, output: Path, **texts: str) -> None:
-    """Draw one figure from the files of the stage that it shows."""
-    from functools import partial
-
-    from hepml.configfile import parse
-    from hepml.plots import stage
-    from hepml.plots.style import Caption
-
-    under, stem = parse(Caption, caption, "--caption"), output.with_suffix("")
-    title, variable, label = texts["title"], texts["variable"], texts["label"]
-    draw = {
-        "llr": partial(stage.plot_llr, sources, title),
-        "roc": partial(stage.plot_roc, sources),
-        "significance": partial(stage.plot_significance, sources),
-        "histogram": partial(stage.plot_histogram, sources[0]),
-        "variable": partial(stage.plot_variable, sources, variable, label),
-        "cutflow": partial(stage.plot_cutflow, sources),
-        "training": partial(stage.plot_training, sources, title),
-        "summary": partial(stage.plot_summary, sources[0]),
-    }
-    draw[kind](under, stem)
+hepml.add_command(plot)
 
 
 @hepml.command()

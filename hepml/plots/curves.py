@@ -16,6 +16,7 @@ from hepml.plots.style import (
     make_room,
     method_looks,
     new_axes,
+    plain_decades,
     styled,
 )
 
@@ -163,6 +164,7 @@ def _loss_axis(axes: Axes, folds: tuple[Losses, ...]) -> None:
     if high > 5 * low:
         axes.set_yscale("log")
         axes.set_ylim(0.9 * low, 1.1 * high)
+        plain_decades(axes.yaxis)
     else:
         margin = 0.05 * (high - low) or 0.05 * high
         axes.set_ylim(low - margin, high + margin)

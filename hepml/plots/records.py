@@ -1,6 +1,6 @@
 """From the contents of the other stages' JSON files to the records that figures show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ from jaxtyping import Float, Integer
 
 from hepml.inference.quantities import Measured, measured
 from hepml.plots.curves import Losses, Roc, Scan
+from hepml.plots.learning import LearningCurve, LearningCurves
 from hepml.plots.yields import CutFlow, Headline, Slices
 
 _ROLES: dict[tuple[int, ...], str] = {(0,): "background", (1,): "signal", (-1,): "data"}
@@ -87,6 +88,38 @@ def headlines(content: Mapping[str, Any]) -> tuple[Headline, ...]:
     return tuple(
         Headline(row["title"], _of_row(row, "z_counting"), _of_row(row, "z_binned"))
         for row in content["rows"]
+    )
+
+
+def learning_curves(
+    cuts: Mapping[str, Any], points: Sequence[tuple[str, int, Mapping[str, Any]]]
+) -> LearningCurves:
+    """Of ``inference/<method>.json`` of the cuts, and of models after several trainings.
+
+    Args:
+        cuts: of the cuts.
+        points: model, number of events trained on, and what came out; models keep their order.
+    """
+    by_model: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for model, events, content in points:
+        by_model.setdefault(model, {})[events] = content
+    networks = [_learning_curve(model, found) for model, found in by_model.items()]
+    return LearningCurves(Measured(**cuts["significance"]["counting"]), tuple(networks))
+
+
+def _learning_curve(model: str, found: Mapping[int, Mapping[str, Any]]) -> LearningCurve:
+    events = sorted(found)
+    contents = [found[number] for number in events]
+    auc = [content["auc"] for content in contents]
+    z = [content["significance"]["counting"] for content in contents]
+    return LearningCurve(
+        method=model,
+        title=contents[0]["title"],
+        events=np.array(events),
+        auc_gap=1 - _floats([one["value"] for one in auc]),
+        auc_error=_floats([one["error"] for one in auc]),
+        significance=_floats([one["value"] for one in z]),
+        significance_error=_floats([one["error"] for one in z]),
     )
 
 

@@ -21,6 +21,7 @@ from hepml.plots.distributions import (
     variable_figure,
 )
 from hepml.plots.histograms import common_edges
+from hepml.plots.learning import learning_curve_figure
 from hepml.plots.report import Report, render
 from hepml.plots.style import Caption, save
 from hepml.plots.yields import cutflow_figure, histogram_figure, summary_figure
@@ -174,6 +175,37 @@ def plot_summary(comparison: Path, caption: Caption, stem: Path) -> None:
     """
     methods = records.headlines(_read(comparison))
     save(summary_figure(methods, caption), methods, stem)
+
+
+def plot_learning_curve(
+    cuts: Path, points: tuple[tuple[str, int, Path], ...], caption: Caption, stem: Path
+) -> None:
+    """Draw how good networks become with more events to train on.
+
+    Args:
+        cuts: ``inference/cuts.json``.
+        points: model, number of events trained on, and its ``inference/<model>.json`` then; the
+            models have their colours in the order in which they appear.
+        caption: above the axes.
+        stem: figure without suffix.
+
+    Raises:
+        InputError: if a number of events is not positive or stands twice for a model, or a result
+            is not of a network.
+    """
+    seen: set[tuple[str, int]] = set()
+    read = []
+    for model, events, path in points:
+        content = _read(path)
+        if events <= 0 or (model, events) in seen or not content["auc"]:
+            raise InputError(
+                f"plots: {path} cannot be the point of {model} at {events} events: expected a "
+                "network's result with an AUC, a positive number, and each number once per model"
+            )
+        seen.add((model, events))
+        read.append((model, events, content))
+    curves = records.learning_curves(_read(cuts), read)
+    save(learning_curve_figure(curves, caption), curves, stem)
 
 
 def write_report(analysis: Analysis, sources: ReportSources, output: Path) -> None:

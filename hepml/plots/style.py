@@ -13,8 +13,10 @@ import mplhep
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from pydantic import Field
 
 from hepml.artifacts import new_file, write_json
@@ -25,6 +27,7 @@ SIGNAL = "#bd1f01"
 BACKGROUND = "#3f90da"
 UNKNOWN = "#717581"
 CUTS = "#1c1c1c"
+DIVERGING = "RdBu_r"  # colours of signed numbers: red speaks for signal, blue for background
 # the classes' colours are Petroff's (arXiv:2107.02270), the models' Okabe and Ito's: both remain
 # distinct with any kind of colour-blindness, and no model looks like a class
 MODELS = ("#009e73", "#e69f00", "#832db6", "#56b4e9", "#cc79a7", "#a96b59")
@@ -43,6 +46,7 @@ _STYLE = {
     "font.size": 13,
     "legend.borderaxespad": 0.8,
     "legend.fontsize": 11,
+    "legend.handlelength": 2.8,  # dashes and dots can be told apart
     "legend.labelspacing": 0.4,
     "legend.title_fontsize": 12,
     "lines.linewidth": 1.6,
@@ -65,6 +69,15 @@ class Caption(Settings):
     luminosity: Real = Field(gt=0, description="[fb⁻¹]")
 
 
+@dataclasses.dataclass(frozen=True)
+class Panels:
+    """A figure with its panels, and the axes of the colour bars: both (rows, columns)."""
+
+    figure: Figure
+    axes: np.ndarray
+    bars: np.ndarray
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """The house style while the block runs; global settings are as before afterwards.
@@ -79,20 +92,51 @@ def new_axes(caption: Caption) -> tuple[Figure, Axes]:
     """A figure with one panel under its caption."""
     figure = Figure(layout="constrained")
     axes = figure.add_subplot()
-    _write_caption(axes, caption)
+    write_caption(axes, caption)
     return figure, axes
 
 
-def new_axes_with_ratio(caption: Caption) -> tuple[Figure, Axes, Axes]:
-    """A figure with a panel, and a lower one for a ratio along the same horizontal axis."""
+def new_axes_with_ratio(
+    caption: Caption, heights: tuple[int, int] = (3, 1)
+) -> tuple[Figure, Axes, Axes]:
+    """A figure with a panel, and a lower one along the same horizontal axis, such as a ratio."""
     figure = Figure(figsize=(6.4, 6.6), layout="constrained")
-    grid = figure.add_gridspec(2, 1, height_ratios=(3, 1))
+    grid = figure.add_gridspec(2, 1, height_ratios=heights)
     upper = figure.add_subplot(grid[0])
     lower = figure.add_subplot(grid[1], sharex=upper)
     upper.tick_params(labelbottom=False)
     figure.set_layout_engine("constrained", hspace=0, h_pad=0.03)
-    _write_caption(upper, caption)
+    write_caption(upper, caption)
     return figure, upper, lower
+
+
+def new_panels(caption: Caption, title: str, rows: int, bars: tuple[bool, ...]) -> Panels:
+    """Rows of square panels with common axes, some with a colour bar to their right.
+
+    Args:
+        caption: above the first row.
+        title: of the model that the figure is about.
+        rows: number of rows.
+        bars: for each column, whether a colour bar follows it.
+    """
+    side, left, gap, bar = 2.7, 0.85, 0.12, 1.15  # inches; square panels leave no layout to find
+    columns = np.cumsum([left] + [side + (bar if follows else gap) for follows in bars])
+    lines = headline(caption, title).count("\n") + 1
+    width, height = columns[-1], rows * (side + gap) + 0.9 + 0.24 * lines
+    figure = Figure(figsize=(width, height))
+    panels = np.empty((rows, len(bars)), dtype=object)
+    colours = np.empty((rows, len(bars)), dtype=object)
+    for (row, column), _ in np.ndenumerate(panels):
+        bottom = (0.6 + (rows - 1 - row) * (side + gap)) / height
+        box = (columns[column] / width, bottom, side / width, side / height)
+        axes = figure.add_axes(box, sharex=panels[0, 0], sharey=panels[0, 0])
+        axes.tick_params(labelleft=column == 0, labelbottom=row == rows - 1)
+        panels[row, column] = axes
+        if bars[column]:
+            beside = (box[0] + (side + 0.08) / width, bottom, 0.14 / width, side / height)
+            colours[row, column] = figure.add_axes(beside)
+    write_caption(panels[0, 0], caption, title, panels[0, -1])
+    return Panels(figure, panels, colours)
 
 
 def model_look(position: int) -> dict[str, Any]:
@@ -173,11 +217,34 @@ def as_json(numbers: Any) -> Any:  # noqa: ANN401 - whatever JSON can hold
     return numbers
 
 
-def _write_caption(axes: Axes, caption: Caption) -> None:
+def headline(caption: Caption, title: str) -> str:
+    """Title of the analysis, and of a model, in lines of at most 60 characters."""
+    return textwrap.fill(f"{caption.title}: {title}" if title else caption.title, 60)
+
+
+def plain_decades(axis: Axis) -> None:
+    """Label a logarithmic axis of few decades with plain numbers."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def write_caption(
+    axes: Axes, caption: Caption, title: str = "", rightmost: Axes | None = None
+) -> None:
+    """Write the title of the analysis, and of a model, its heading and luminosity above the axes.
+
+    Args:
+        axes: the first of a row.
+        caption: what to write.
+        title: of the model that the whole figure is about.
+        rightmost: the last of the row, if there are several.
+    """
     axes.set_title(caption.heading, loc="left", style="italic", fontsize=12)
-    axes.set_title(f"{caption.luminosity:g} fb$^{{-1}}$", loc="right", fontsize=12)
+    luminosity = f"{caption.luminosity:g} fb$^{{-1}}$"
+    (rightmost or axes).set_title(luminosity, loc="right", fontsize=12)
     axes.annotate(
-        textwrap.fill(caption.title, 60),
+        headline(caption, title),
         xy=(0, 1),
         xycoords="axes fraction",
         xytext=(0, 24),

@@ -11,6 +11,7 @@ from hepml.plots.distributions import (
     seen_and_unseen,
     variable_figure,
 )
+from hepml.plots.learning import LearningCurve, LearningCurves, learning_curve_figure
 from hepml.plots.yields import (
     CutFlow,
     Headline,
@@ -180,3 +181,25 @@ def test_steps_keep_the_order_they_have_in_every_sample():
     late = ("all", "b", "end"), ("all", "a", "end"), ("all", "a", "b", "end")
     assert merged_steps(late) == ["all", "a", "b", "end"]
     assert merged_steps((("a", "b"), ("b", "a"))) == ["a", "b"]  # no order is right for both
+
+
+def test_learning_curves_stand_beside_the_band_of_the_cuts(caption):
+    events = np.array([500, 1000, 1100, 4000])
+    curves = [
+        LearningCurve(name, name, events, gap, gap / 10, np.arange(1.0, 5), np.full(4, 0.2))
+        for name, gap in (("mlp", np.geomspace(0.1, 0.03, 4)), ("cnn", np.geomspace(0.2, 0.02, 4)))
+    ]
+    figure = learning_curve_figure(LearningCurves(Measured(3.0, 0.4), tuple(curves)), caption)
+    upper, lower = figure.axes
+    for axes, shown in ((upper, "auc_gap"), (lower, "significance")):
+        for container, curve in zip(axes.containers, curves, strict=True):
+            np.testing.assert_allclose(container.lines[0].get_ydata(), getattr(curve, shown))
+            assert points_x(container) == pytest.approx(events, rel=0.02)  # a little apart
+        assert not np.any(points_x(axes.containers[0]) == points_x(axes.containers[1]))
+    np.testing.assert_allclose(upper_errors(upper.containers[1]), curves[1].auc_error)
+    np.testing.assert_allclose(upper_errors(lower.containers[1]), 0.2)
+    (band,) = lower.patches
+    assert (band.get_y(), band.get_height()) == pytest.approx((2.6, 0.8))
+    # labels that would overlap are left out
+    labels = [label.get_text() for label in lower.get_xticklabels()]
+    assert labels == ["500", "1\u202f000", "4\u202f000"]

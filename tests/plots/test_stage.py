@@ -7,6 +7,7 @@ from hepml.data.store import ColumnWriter, open_columns
 from hepml.errors import InputError
 from hepml.plots.stage import (
     plot_histogram,
+    plot_learning_curve,
     plot_llr,
     plot_roc,
     plot_significance,
@@ -88,3 +89,39 @@ def test_data_stay_hidden_in_distributions(results, caption, tmp_path, read_json
     plot_variable(samples, "tau32", "τ", caption, tmp_path / "without")
     plot_variable((*samples, folder), "tau32", "τ", caption, tmp_path / "with")
     assert read_json(tmp_path / "with.json") == read_json(tmp_path / "without.json")
+
+
+@pytest.fixture
+def points(results, tmp_path, read_json):
+    """The made-up network after trainings on some numbers of events, in no order."""
+    made = []
+    for model, events, auc in (("mlp", 900, 0.9), ("cnn", 30, 0.7), ("mlp", 100, 0.8)):
+        content = read_json(results / "inference" / "mlp.json")
+        content["auc"] = {"value": auc, "error": 0.01}
+        content["title"] = model.upper()
+        content["significance"]["counting"]["value"] = events / 100
+        path = tmp_path / f"{model}_{events}.json"
+        path.write_text(json.dumps(content))
+        made.append((model, events, path))
+    return tuple(made)
+
+
+def test_learning_curves_are_sorted_by_events(results, points, caption, tmp_path, read_json):
+    cuts = results / "inference" / "cuts.json"
+    plot_learning_curve(cuts, points, caption, tmp_path / "learning_curve")
+    numbers = read_json(tmp_path / "learning_curve.json")
+    assert numbers["cuts"] == read_json(cuts)["significance"]["counting"]
+    mlp, cnn = numbers["networks"]  # in the order of the command line
+    assert (mlp["title"], cnn["title"]) == ("MLP", "CNN")
+    assert mlp["events"] == [100, 900]
+    assert mlp["auc_gap"] == pytest.approx([0.2, 0.1])
+    assert mlp["significance"] == [1, 9]
+    assert cnn["events"] == [30]
+
+
+def test_points_of_a_learning_curve_that_make_no_sense(results, points, caption, tmp_path):
+    cuts = results / "inference" / "cuts.json"
+    for wrong in (("mlp", 100, points[0][2]), ("mlp", 0, points[0][2]), ("mlp", 7, cuts)):
+        with pytest.raises(InputError, match=f"point of mlp at {wrong[1]} events"):
+            plot_learning_curve(cuts, (*points, wrong), caption, tmp_path / "learning_curve")
+    assert not list(tmp_path.glob("learning_curve*"))
