@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from hepml.config import Analysis, DataJob, InferenceJob, Sample, SimulationJob, TrainingJob
+from hepml.config import (
+    Analysis,
+    DataJob,
+    InferenceJob,
+    Inputs,
+    Sample,
+    SimulationJob,
+    TrainingJob,
+    inputs_of,
+)
 from hepml.errors import InputError
 
 
@@ -141,6 +150,11 @@ def inference_job(settings: Analysis, method: str) -> InferenceJob:
 def title(settings: Analysis, method: str) -> str:
     """What a method is called in tables and figures."""
     return "Cuts" if method == "cuts" else settings.models[method].title or method
+
+
+def models_reading(settings: Analysis, inputs: Inputs) -> list[str]:
+    """Models that read variables, images or sets, in their order."""
+    return [name for name, model in settings.models.items() if inputs_of(model) == inputs]
 
 
 def caption(settings: Analysis) -> str:

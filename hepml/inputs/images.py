@@ -21,10 +21,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int
+from jaxtyping import Float32, Int
 from torch import Tensor
 
-from hepml.data.store import Particles
 from hepml.errors import InputError, nearest
 from hepml.inputs.segments import ArraySegments, Column, Segments, TensorSegments
 
@@ -144,27 +143,18 @@ def jet_images(
     return JetImages(images, outside)
 
 
-def mean_image(
-    particles: Particles, weight: Float[np.ndarray, " jets"], settings: ImageSettings
-) -> Float64[np.ndarray, "channels pixels pixels"]:
-    """Weighted mean of the images of all jets, in memory that does not grow with their number.
+def positions(
+    momenta: Float32[np.ndarray, "particles components"], counts: Int[np.ndarray, " jets"]
+) -> Float32[np.ndarray, "particles 2"]:
+    """η and φ of each particle in the plane of the jet images: centred, rotated and flipped.
 
     Args:
-        particles: of the jets; may be mapped from disk.
-        weight: of each jet, of any sign; 0 leaves a jet out.
-        settings: of the images.
-
-    Raises:
-        InputError: if the weights do not sum up to something positive.
+        momenta: of all jets, one jet after another; px, py and pz [GeV] come first.
+        counts: particles of each jet.
     """
-    if not weight.sum() > 0:
-        raise InputError(f"mean image: the weights sum up to {weight.sum():g}; must be positive")
-    total = np.zeros((len(settings.channels), settings.pixels, settings.pixels))
-    counts = np.diff(particles.offsets)
-    for jets, inside in _pieces(counts):
-        drawn = jet_images(particles.values[inside], counts[jets], particles.fields, settings)
-        total += np.tensordot(weight[jets], drawn.images, axes=1)
-    return total / weight.sum()
+    columns = [np.ascontiguousarray(momenta[:, number]) for number in range(len(_MOMENTUM))]
+    _, eta, phi = _preprocess(columns, ArraySegments(counts), STEPS)
+    return np.stack([eta, phi], axis=1)
 
 
 def _pieces(counts: Int[np.ndarray, " jets"]) -> Iterator[tuple[slice, slice]]:

@@ -94,6 +94,40 @@ _TEXTS = {
         "Training of {}, one pair of lines per fold. A validation loss that rises while the "
         "training loss still falls means over-training; the epoch kept is marked.",
     ),
+    "images_": (
+        "Mean jet images of signal and background, {}",
+        "What {} is shown, seen from far away: the mean image of all signal jets and of all "
+        "background jets, each jet with its weight, on one logarithmic colour scale, and the "
+        "difference of the two (red: more in signal), whose scale is linear up to 1 % of its end "
+        "and logarithmic beyond.",
+    ),
+    "saliency_": (
+        "Mean gradient of the logit with respect to the image, {}",
+        "Where {} looks: how its logit changes if a little more is put at a place of the image, "
+        "as a mean over jets chosen at random, each judged by the network that never saw it. Red "
+        "makes a jet more signal-like, blue more background-like. Half of what the mean image of "
+        "the same jets holds lies inside the solid line, 95 % inside the dashed one: far outside "
+        "of it the network saw next to nothing, and its gradient means little. Drawn is the "
+        "gradient for a round blob of a tenth of the half width, because convolutions with "
+        "strides treat neighbouring pixels differently; that of each pixel is beside the figure.",
+    ),
+    "importance_": (
+        "Change of the logit through single particles, by rank and in the plane, {}",
+        "Which particles {} listens to. Δ logit is the logit of a jet less its logit without one "
+        "particle, nothing else of the jet being changed, for jets chosen at random, each by the "
+        "network that never saw it. Left: means of its size and of itself, positive where "
+        "the particle speaks for signal, against the rank of the particle in transverse momentum; "
+        "bands are errors of the mean. Right: its mean for the particles at each place of the "
+        "jet; grey where they are too few. Effects of single particles do not add up to the logit "
+        "of a network that looks at them together.",
+    ),
+    "learning_curve": (
+        "AUC and significance against the number of events trained on",
+        "What networks trained on fewer events would reach: 1 − AUC (lower is better) and the "
+        "significance by counting, with errors from the size of the simulated samples. All points "
+        "are judged on the same events, so that their errors are strongly correlated. The band is "
+        "the cuts. Models stand a little beside each other so that all errors can be seen.",
+    ),
     "variable_": (
         "Distribution of {} for signal and background",
         "{}, each class with unit area. Bands: statistics of the simulation. The first and last "

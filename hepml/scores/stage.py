@@ -14,7 +14,7 @@ from hepml.errors import InputError
 from hepml.inputs import on_device
 from hepml.inputs.source import Source
 from hepml.scores.predict import logits
-from hepml.training.checkpoint import Trained, load
+from hepml.training.checkpoint import Trained, load_folds
 
 
 def score(
@@ -40,21 +40,20 @@ def score(
     Raises:
         InputError: if the networks are not one per fold, or a score is not finite.
     """
-    trained = {network.fold: network for network in map(load, models)}
-    for network in trained.values():
+    trained = load_folds(models)
+    for network in trained:
         network.network.to(device)
-    folds = _folds(trained, models)
     columns = open_columns(data)
     fold = np.asarray(columns["fold"])
     source = on_device([columns], trained[0].job.model, device)
     unseen = _score_by(trained, source, fold)
     # network k is tested on fold k and stopped by fold k + 1; it trained on fold k - 1
-    teacher = (fold + 1) % folds
+    teacher = (fold + 1) % len(trained)
     seen = _score_by(trained, source, teacher)
     if not np.isfinite(unseen).all():
         worst = int(np.argmin(np.isfinite(unseen)))
         raise InputError(f"{data}: score of event {worst} is not finite; look at its variables")
-    offsets = np.array([trained[k].log_prior_odds for k in range(folds)])
+    offsets = np.array([network.log_prior_odds for network in trained])
     identity = {name: np.asarray(columns[name]) for name in ("event_id", "fold", "label", "weight")}
     table = {
         **identity,
@@ -68,20 +67,10 @@ def score(
         pq.write_table(pa.table(table), temporary)
 
 
-def _folds(trained: dict[int, Trained], models: Sequence[Path]) -> int:
-    """Number of folds, after checking that there is one network for each."""
-    folds = next(iter(trained.values())).job.folds
-    if sorted(trained) != list(range(folds)) or len(models) != folds:
-        raise InputError(
-            f"networks of folds {sorted(trained)} given, expected one for each of 0 to {folds - 1}"
-        )
-    return folds
-
-
-def _score_by(trained: dict[int, Trained], source: Source, network: np.ndarray) -> np.ndarray:
+def _score_by(trained: Sequence[Trained], source: Source, network: np.ndarray) -> np.ndarray:
     """Logit of each event by the network whose number stands in ``network``, float64."""
     result = np.empty(len(network))
-    for number, model in trained.items():
+    for number, model in enumerate(trained):
         chosen = np.flatnonzero(network == number)
         result[chosen] = logits(model.network, source, chosen)
     return result

@@ -1,6 +1,7 @@
 """Trained networks on disk: safetensors and JSON, so that reading one runs no code."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,18 @@ def load(folder: Path) -> Trained:
         raise InputError(f"{folder}: weights do not fit the architecture: {error}") from None
     network.eval()
     return Trained(network, job, description["fold"], description["log_prior_odds"])
+
+
+def load_folds(folders: Sequence[Path]) -> tuple[Trained, ...]:
+    """Read all networks of one model, in the order of their folds.
+
+    Raises:
+        InputError: if they are not one per fold, or one cannot be read.
+    """
+    trained = sorted(map(load, folders), key=lambda network: network.fold)
+    found, folds = [network.fold for network in trained], trained[0].job.folds
+    if found != list(range(folds)):
+        raise InputError(
+            f"networks of folds {found} given, expected one for each of 0 to {folds - 1}"
+        )
+    return tuple(trained)

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from hepml.data.store import Particles
 from hepml.errors import InputError
-from hepml.inputs.images import STEPS, ImageSettings, jet_images, mean_image
+from hepml.inputs.images import STEPS, ImageSettings, jet_images, positions
 
 FIELDS = ("px", "py", "pz", "energy", "charge")
 # 4 pixels of 0.5 along each axis, from -1 to 1
@@ -242,14 +241,21 @@ def test_settings_that_make_no_image(settings, message):
         ImageSettings(**settings)
 
 
-def test_mean_image_is_the_weighted_mean(jets):
+def test_positions_are_those_of_the_pixels(jets):
     values, counts = jets
-    many = np.tile(counts, 5)  # more jets than are drawn at once
-    packed = Particles(FIELDS, np.concatenate([[0], np.cumsum(many)]), np.tile(values, (5, 1)))
-    weight = np.random.default_rng(2).normal(1, 1, len(many))
-    settings = ImageSettings(11, channels=("multiplicity", "pt"))
-    images = draw(values, settings, counts).images
-    expected = np.average(np.tile(images, (5, 1, 1, 1)), weights=weight, axis=0)
-    np.testing.assert_allclose(mean_image(packed, weight, settings), expected, atol=1e-6)
-    with pytest.raises(InputError, match="weights sum up to 0"):
-        mean_image(packed, np.zeros(len(many)), settings)
+    settings = ImageSettings(33, 0.8, steps=("centre", "rotate", "flip"))
+    images = draw(values, settings, counts).images[:, 0]
+    pt = np.hypot(values[:, 0], values[:, 1])
+    edges = np.linspace(-0.8, 0.8, 34)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    place = positions(values, counts)
+    for jet in range(len(counts)):
+        mine = owner == jet
+        filled, _, _ = np.histogram2d(*place[mine].T, bins=(edges, edges), weights=pt[mine])
+        np.testing.assert_allclose(images[jet], filled, atol=1e-3)
+
+
+def test_positions_worked_out_by_hand():
+    # along φ, so turned by a right angle; more pT is at +0.2 after centring on 0.4
+    place = positions(particles([1, 2], [0, 0], [0, 0.6]), np.array([2]))
+    np.testing.assert_allclose(place, [[-0.4, 0], [0.2, 0]], atol=1e-6)

@@ -7,7 +7,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hepml.inference.metrics import weighted_auc
 from hepml.models.cnn import Cnn, count_parameters
-from hepml.models.saliency import mean_gradient
+from hepml.models.saliency import gradients
 
 
 @pytest.fixture
@@ -116,14 +116,24 @@ def test_the_receptive_field_is_as_long_as_documented():
 
 def test_saliency_is_the_derivative(network):
     network.double()
-    images, weight = sparse((300, 2, 6, 6)).double(), torch.rand(300, dtype=torch.float64)
-    gradient = mean_gradient(network.train(), images, weight)
+    images = sparse((7, 2, 6, 6)).double()
+    gradient = gradients(network.train(), images)
     assert network.training
     step = torch.zeros(2, 6, 6, dtype=torch.float64)
     step[1, 2, 3] = 1e-6
     network.eval()
-    change = (network(images + step) - network(images)) @ weight / weight.sum()
-    assert gradient[1, 2, 3].item() == pytest.approx(change.item() / 1e-6, rel=1e-4)
+    change = (network(images + step) - network(images)) / 1e-6
+    torch.testing.assert_close(gradient[:, 1, 2, 3], change.detach(), rtol=1e-4, atol=1e-6)
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_saliency_of_a_linear_network_is_its_weights():
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(18, 1), torch.nn.Flatten(0))
+    with torch.no_grad():  # what calls it may have switched gradients off
+        gradient = gradients(linear, torch.rand(4, 2, 3, 3))
+    torch.testing.assert_close(
+        gradient, linear[1].weight.detach().view(1, 2, 3, 3).expand(4, -1, -1, -1)
+    )
 
 
 def two_prongs_or_a_blob(jets, random, radius=0.35, spread=0.12, pixels=16):

@@ -39,6 +39,7 @@ class Page(HTMLParser):
 def figures(tmp_path):
     """One pixel for every figure: the page does not look inside."""
     stems = ["roc", "summary", "llr_mlp", "variable_tau32", "variable_jet_sdmass", "my_own"]
+    stems += ["images_mlp", "saliency_mlp", "importance_transformer", "learning_curve"]
     paths = tuple(tmp_path / "plots" / f"{stem}.png" for stem in stems)
     for path in paths:
         path.parent.mkdir(exist_ok=True)
@@ -57,7 +58,7 @@ def write(analysis, tmp_path):
 
 def test_every_image_is_embedded_with_words_for_it(write, sources, figures):
     images = Page(write(replace(sources, figures=figures))).all_of("img")
-    assert len(images) == 6
+    assert len(images) == 10
     for image in images:
         kind, _, content = image["src"].partition(",")
         assert kind == "data:image/png;base64"
@@ -86,6 +87,15 @@ def test_figures_stand_in_the_order_of_the_analysis(write, sources, figures):
     assert "Log-likelihood ratio of signal and background, MLP" in alternatives
 
 
+def test_what_networks_see_is_told_where_there_are_figures_of_it(write, sources, figures):
+    text = Page(write(replace(sources, figures=figures))).text
+    told = ["What the networks see", "What MLP is shown", "Where MLP looks"]
+    told += ["Which particles Particle Transformer listens to", "Variables"]
+    places = [text.rindex(words) for words in told]
+    assert places == sorted(places)
+    assert "What the networks see" not in Page(write(replace(sources, figures=figures[:6]))).text
+
+
 def test_markup_in_names_is_shown_and_not_obeyed(write, sources, analysis, write_changed):
     evil = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
@@ -101,6 +111,7 @@ def test_markup_in_names_is_shown_and_not_obeyed(write, sources, analysis, write
     content = write(
         replace(
             sources,
+            figures=(),
             comparison=write_changed(sources.comparison, infect),
             provenance=write_changed(sources.provenance, infect_provenance),
         ),

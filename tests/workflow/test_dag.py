@@ -17,6 +17,15 @@ def test_every_shipped_config_plans_completely(workflow, config, networks, folds
     assert jobs["train"] == networks * folds
 
 
+def test_networks_are_explained_by_what_they_read(workflow):
+    models = {"image": {"architecture": "cnn"}, "set": {"architecture": "particle_transformer"}}
+    config = workflow.config("quick", analysis="seen", models=models, data={"particles": True})
+    jobs = workflow.rerun("--configfile", config)
+    assert jobs["plot_training"] == 3
+    assert jobs["plot_images"] == jobs["plot_saliency"] == jobs["plot_importance"] == 1
+    assert "plot_images" not in workflow.rerun("--configfile", "config/quick.yaml")
+
+
 def test_without_a_config_the_reference_analysis_is_planned(workflow):
     given = workflow.rerun("--configfile", "config/config.yaml")
     assert workflow.rerun() == given

@@ -45,7 +45,11 @@ def test_networks_on_images_and_particles_join_the_comparison(workflow):
     }
     (workflow.folder / "networks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     target = "results/networks/comparison.json"
-    workflow.run(target, "--configfile", "networks.yaml")
+    seen = ("images_cnn", "saliency_cnn", "importance_transformer")
+    figures = [f"results/networks/plots/{name}.png" for name in seen]
+    workflow.run(target, *figures, "--configfile", "networks.yaml")
+    for figure in figures:
+        assert (workflow.folder / figure).stat().st_size > 10_000
     rows = json.loads((workflow.folder / target).read_text())["rows"]
     assert [row["method"] for row in rows] == ["cuts", "mlp", "cnn", "transformer"]
     # three epochs on 2k jets teach more than nothing; 0.5 would be chance

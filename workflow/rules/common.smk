@@ -7,6 +7,8 @@ ANALYSIS = configfile.from_workflow(config, workflow.configfiles)
 RESULTS = f"results/{ANALYSIS.analysis}"
 SAMPLES = list(ANALYSIS.samples)
 MODELS = list(ANALYSIS.models)
+IMAGE_MODELS = jobs.models_reading(ANALYSIS, "images")
+SET_MODELS = jobs.models_reading(ANALYSIS, "sets")
 METHODS = ["cuts", *MODELS]
 VARIABLES = list(ANALYSIS.data.variables)
 FOLDS = range(ANALYSIS.folds)
@@ -91,6 +93,10 @@ def score_options(wildcards, input):
 def model_options(wildcards, input):
     folders = [Path(folder) for folder in input.models]
     return [f"--model {folder.parent.name} {folder}" for folder in folders]
+
+
+def network_options(wildcards, input):
+    return [f"--network={folder}" for folder in input.networks]
 
 
 def all_ntuples(wildcards):

@@ -146,6 +146,87 @@ rule plot_summary:
         "hepml plot summary {input:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
+rule plot_images:
+    input:
+        expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+    output:
+        png=report(
+            f"{PLOTS}/images_{{model}}.png",
+            category="What networks see",
+            caption="../report/images.rst",
+            labels={"model": "{model}", "figure": "mean jet images"},
+        ),
+        others=multiext(f"{PLOTS}/images_{{model}}", ".pdf", ".json"),
+    log:
+        f"{RESULTS}/logs/plots/images_{{model}}.log",
+    params:
+        caption=caption,
+        title=method_title,
+        settings=training_settings,
+        code=code_digest("hepml.plots.networks.stage"),
+    shell:
+        "hepml plot images {input:q} --settings {params.settings:q} --title {params.title:q}"
+        " --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
+
+
+rule plot_saliency:
+    input:
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        networks=expand(f"{RESULTS}/training/{{{{model}}}}/fold{{fold}}", fold=FOLDS),
+    output:
+        png=report(
+            f"{PLOTS}/saliency_{{model}}.png",
+            category="What networks see",
+            caption="../report/saliency.rst",
+            labels={"model": "{model}", "figure": "saliency"},
+        ),
+        others=multiext(f"{PLOTS}/saliency_{{model}}", ".pdf", ".json"),
+    log:
+        f"{RESULTS}/logs/plots/saliency_{{model}}.log",
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=2000,
+        runtime=30,
+    params:
+        caption=caption,
+        title=method_title,
+        networks=network_options,
+        code=code_digest("hepml.plots.networks.stage"),
+    shell:
+        "hepml plot saliency {input.data:q} {params.networks:q} --title {params.title:q}"
+        " --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
+
+
+rule plot_importance:
+    input:
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        networks=expand(f"{RESULTS}/training/{{{{model}}}}/fold{{fold}}", fold=FOLDS),
+    output:
+        png=report(
+            f"{PLOTS}/importance_{{model}}.png",
+            category="What networks see",
+            caption="../report/importance.rst",
+            labels={"model": "{model}", "figure": "importance of particles"},
+        ),
+        others=multiext(f"{PLOTS}/importance_{{model}}", ".pdf", ".json"),
+    log:
+        f"{RESULTS}/logs/plots/importance_{{model}}.log",
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=2000,
+        runtime=60,
+    params:
+        caption=caption,
+        title=method_title,
+        networks=network_options,
+        code=code_digest("hepml.plots.networks.stage"),
+    shell:
+        "hepml plot importance {input.data:q} {params.networks:q} --title {params.title:q}"
+        " --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
+
+
 rule report:
     input:
         comparison=f"{RESULTS}/comparison.json",
@@ -164,6 +245,9 @@ rule report:
                 "cutflow",
                 *expand("llr_{model}", model=MODELS),
                 *expand("training_{model}", model=MODELS),
+                *expand("images_{model}", model=IMAGE_MODELS),
+                *expand("saliency_{model}", model=IMAGE_MODELS),
+                *expand("importance_{model}", model=SET_MODELS),
                 *expand("histogram_{method}", method=METHODS),
                 *expand("variable_{variable}", variable=VARIABLES),
             ],
