@@ -140,8 +140,8 @@ _add(
         "points",
         multiple=True,
         required=True,
-        type=(str, int, ExistingFile),
-        metavar="MODEL N FILE",
-        help="events trained on, and the result",
+        type=(str, ExistingFolder, ExistingFile),
+        metavar="MODEL FOLDER FILE",
+        help="one trained fold, and the result of all",
     ),
 )

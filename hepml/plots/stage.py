@@ -178,31 +178,33 @@ def plot_summary(comparison: Path, caption: Caption, stem: Path) -> None:
 
 
 def plot_learning_curve(
-    cuts: Path, points: tuple[tuple[str, int, Path], ...], caption: Caption, stem: Path
+    cuts: Path, points: tuple[tuple[str, Path, Path], ...], caption: Caption, stem: Path
 ) -> None:
     """Draw how good networks become with more events to train on.
 
     Args:
         cuts: ``inference/cuts.json``.
-        points: model, number of events trained on, and its ``inference/<model>.json`` then; the
-            models have their colours in the order in which they appear.
+        points: model, folder of one of its trained folds, and the result then; the models have
+            their colours in the order in which they appear.
         caption: above the axes.
         stem: figure without suffix.
 
     Raises:
-        InputError: if a number of events is not positive or stands twice for a model, or a result
-            is not of a network.
+        InputError: if a model was trained on the same number of events twice, or a result is not
+            of a network.
     """
-    seen: set[tuple[str, int]] = set()
+    seen: dict[tuple[str, int], Path] = {}
     read = []
-    for model, events, path in points:
-        content = _read(path)
-        if events <= 0 or (model, events) in seen or not content["auc"]:
+    for model, folder, path in points:
+        content, events = _read(path), int(_read(folder / "model.json")["training_events"])
+        if not content["auc"]:
+            raise InputError(f"plots: {path} is not the result of a network: it has no AUC")
+        if (model, events) in seen:
             raise InputError(
-                f"plots: {path} cannot be the point of {model} at {events} events: expected a "
-                "network's result with an AUC, a positive number, and each number once per model"
+                f"plots: {folder} and {seen[model, events]} were both trained on {events} events, "
+                "all there are; take the larger number out of learning_curve"
             )
-        seen.add((model, events))
+        seen[model, events] = folder
         read.append((model, events, content))
     curves = records.learning_curves(_read(cuts), read)
     save(learning_curve_figure(curves, caption), curves, stem)

@@ -102,7 +102,10 @@ def points(results, tmp_path, read_json):
         content["significance"]["counting"]["value"] = events / 100
         path = tmp_path / f"{model}_{events}.json"
         path.write_text(json.dumps(content))
-        made.append((model, events, path))
+        folder = tmp_path / f"fold0_{model}_{events}"
+        folder.mkdir()
+        (folder / "model.json").write_text(json.dumps({"training_events": events}))
+        made.append((model, folder, path))
     return tuple(made)
 
 
@@ -121,7 +124,11 @@ def test_learning_curves_are_sorted_by_events(results, points, caption, tmp_path
 
 def test_points_of_a_learning_curve_that_make_no_sense(results, points, caption, tmp_path):
     cuts = results / "inference" / "cuts.json"
-    for wrong in (("mlp", 100, points[0][2]), ("mlp", 0, points[0][2]), ("mlp", 7, cuts)):
-        with pytest.raises(InputError, match=f"point of mlp at {wrong[1]} events"):
+    _, folder, result = points[0]
+    for wrong, message in (
+        (("mlp", folder, result), "both trained on 900 events, all there are"),
+        (("cnn", folder, cuts), "cuts.json is not the result of a network"),
+    ):
+        with pytest.raises(InputError, match=message):
             plot_learning_curve(cuts, (*points, wrong), caption, tmp_path / "learning_curve")
     assert not list(tmp_path.glob("learning_curve*"))

@@ -99,6 +99,40 @@ def network_options(wildcards, input):
     return [f"--network={folder}" for folder in input.networks]
 
 
+def curve_folds(wildcards):
+    """One trained fold of each model: after trainings on fewer events, and on all."""
+    return curve_files("learning_curve/{model}/{size}/fold0", "training/{model}/fold0")
+
+
+def curve_results(wildcards):
+    return curve_files(
+        "learning_curve/{model}/{size}/inference.json", "inference/{model}.json"
+    )
+
+
+def curve_files(smaller, full):
+    """Files of every model, those of the sizes in turn before that of all events."""
+    if not ANALYSIS.learning_curve:
+        raise WorkflowError(
+            "learning_curve: give numbers of training events in the config, such as [1000, 3000]"
+        )
+    return [
+        f"{RESULTS}/{file}"
+        for model in MODELS
+        for file in [
+            *expand(smaller, model=model, size=ANALYSIS.learning_curve),
+            full.format(model=model),
+        ]
+    ]
+
+
+def curve_points(wildcards, input):
+    """Each model after trainings on fewer events and on all: one fold, and the result."""
+    models = [name for name in MODELS for _ in [*ANALYSIS.learning_curve, "all"]]
+    triples = zip(models, input.folds, input.results, strict=True)
+    return [f"--point {model} {fold} {result}" for model, fold, result in triples]
+
+
 def all_ntuples(wildcards):
     """Every ROOT file that is read from disk, of all samples."""
     return [file for name in SAMPLES for file in ntuple_files(name)]

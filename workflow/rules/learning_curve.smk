@@ -47,3 +47,32 @@ use rule infer as infer_smaller with:
         settings=model_inference_settings,
         scores=score_options,
         code=code_digest("hepml.inference.stage"),
+
+
+rule plot_learning_curve:
+    input:
+        cuts=f"{RESULTS}/inference/cuts.json",
+        folds=curve_folds,
+        results=curve_results,
+    output:
+        png=report(
+            f"{PLOTS}/learning_curve.png",
+            category="Networks",
+            caption="../report/learning_curve.rst",
+        ),
+        others=multiext(f"{PLOTS}/learning_curve", ".pdf", ".json"),
+    log:
+        f"{RESULTS}/logs/plots/learning_curve.log",
+    params:
+        points=curve_points,
+        caption=caption,
+        code=code_digest("hepml.plots.stage"),
+    shell:
+        "hepml plot learning_curve --cuts {input.cuts:q} {params.points} --caption {params.caption:q}"
+        " --output {output.png:q} 2> {log:q}"
+
+
+rule learning_curve:
+    input:
+        f"{PLOTS}/learning_curve.png",
+    localrule: True
