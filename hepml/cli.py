@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hepml.errors import InputError
-from hepml.options import ExistingFile, ExistingFolder, File, Folder, device_option
+from hepml.options import ExistingFile, ExistingFolder, File, Folder, device_option, factory_option
 from hepml.plots.commands import plot
 
 
@@ -79,18 +79,20 @@ def train(
 @click.option("--data", required=True, type=ExistingFolder, help="columns of one sample")
 @click.option("--spectator", "spectators", multiple=True, help="variable to copy")
 @device_option
+@factory_option
 @click.option("--output", required=True, type=File, help="parquet file")
 def score(
     models: tuple[Path, ...],
     data: Path,
     spectators: tuple[str, ...],
     device: Any,  # noqa: ANN401
+    factory: Any,  # noqa: ANN401
     output: Path,
 ) -> None:
     """Score every event of a sample by the network that never saw it."""
     from hepml.scores import stage
 
-    stage.score(models, data, spectators, output, device)
+    stage.score(models, data, spectators, output, device, factory)
 
 
 @hepml.command()
@@ -157,7 +159,7 @@ def report(settings: str, output: Path, **sources: Any) -> None:  # noqa: ANN401
 @click.option("--settings", required=True, help="JSON: the whole analysis")
 @click.option("--output", required=True, type=File, help="JSON")
 def provenance(files: tuple[Path, ...], settings: str, output: Path) -> None:
-    """Record versions, commit, settings and checksums of the ntuples."""
+    """Record versions, commit, settings and checksums of ntuples and own networks."""
     import json
 
     from hepml.artifacts import write_json

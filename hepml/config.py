@@ -5,9 +5,18 @@ command line and the workflow profile. YAML is read by :mod:`hepml.configfile`; 
 command line exchange settings as JSON.
 """
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from hepml.errors import nearest
 
@@ -247,13 +256,99 @@ class ParticleTransformer(Settings):
     training: Training = Training(batch_size=128, learning_rate=1e-3, epochs=8, patience=6)
 
 
-# told apart by `architecture`
-Model = Annotated[Mlp | Cnn | ParticleTransformer, Field(discriminator="architecture")]
+def _function(text: str) -> str:
+    module, _, function = text.rpartition(":")
+    if not module or not function.isidentifier():
+        raise ValueError("expected file.py:function or module:function")
+    return text
+
+
+def _option(value: Any) -> Any:  # noqa: ANN401
+    """YAML 1.1 reads 1e-3 as text: give the number."""
+    if isinstance(value, list):
+        return [_option(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[\d.]+[eE][+-]?\d+", value):
+        return float(value)
+    return value
+
+
+class Own(Settings):
+    """A network of your own: see docs/own-model.md."""
+
+    factory: Annotated[str, AfterValidator(_function)] = Field(
+        description="file.py:function, relative to the working folder, or module:function"
+    )
+    inputs: str
+    title: str = Field("", description="in tables and figures; the key without it")
+    options: dict[Name, Annotated[Any, AfterValidator(_option)]] = Field(
+        {}, description="further keyword arguments of the function"
+    )
+    training: Training = Training(batch_size=256, learning_rate=1e-3)
+
+    @property
+    def architecture(self) -> str:
+        """What the architecture is called where ours have names."""
+        return "own"
+
+    @model_validator(mode="after")
+    def _sizes_are_given(self) -> "Own":
+        taken = sorted({"features", "channels", "pixels"} & self.options.keys())
+        if taken:
+            raise ValueError(f"options: {', '.join(taken)} follows from inputs; leave it out")
+        return self
+
+
+class OwnOnFeatures(Own):
+    """A network of your own on named variables: see docs/own-model.md."""
+
+    inputs: Literal["features"]
+    features: tuple[Name, ...] = Field(min_length=1)
+
+
+class OwnOnImages(Own):
+    """A network of your own on jet images: see docs/own-model.md."""
+
+    inputs: Literal["images"]
+    images: Images = Images()
+
+
+class OwnOnSets(Own):
+    """A network of your own on the particles of a jet: see docs/own-model.md."""
+
+    inputs: Literal["sets"]
+    features: Literal["kin", "full"] = Field("kin", description="per particle, as for JetClass")
+    maximum: int = Field(128, gt=0, description="particles of a jet that are kept, hardest first")
+
+
+def _kind(network: Any) -> str | None:  # noqa: ANN401
+    """What tells networks apart: the architecture, or what one of your own reads."""
+    given = network if isinstance(network, dict) else getattr(network, "__dict__", {})
+    if "factory" in given and "architecture" not in given:
+        return f"own network on {given.get('inputs')}"
+    return str(given["architecture"]) if "architecture" in given else None
+
+
+Model = Annotated[
+    Annotated[Mlp, Tag("mlp")]
+    | Annotated[Cnn, Tag("cnn")]
+    | Annotated[ParticleTransformer, Tag("particle_transformer")]
+    | Annotated[OwnOnFeatures, Tag("own network on features")]
+    | Annotated[OwnOnImages, Tag("own network on images")]
+    | Annotated[OwnOnSets, Tag("own network on sets")],
+    Discriminator(
+        _kind,
+        custom_error_type="no_such_network",
+        custom_error_message="give architecture: mlp, cnn or particle_transformer; or factory and "
+        "inputs: features, images or sets",
+    ),
+]
 Inputs = Literal["features", "images", "sets"]
 
 
 def inputs_of(model: Model) -> Inputs:
     """What a network reads: named variables, jet images, or sets of particles."""
+    if isinstance(model, Own):
+        return model.inputs
     if isinstance(model, Mlp):
         return "features"
     return "images" if isinstance(model, Cnn) else "sets"
@@ -314,7 +409,7 @@ class Analysis(Settings):
         used += [(f"data.spectators[{i}]", name) for i, name in enumerate(self.data.spectators)]
         used += [("plots.labels", name) for name in self.plots.labels]
         for model, settings in self.models.items():
-            if isinstance(settings, Mlp):
+            if isinstance(settings, Mlp | OwnOnFeatures):
                 used += [(f"models.{model}.features", name) for name in settings.features]
         problems = [
             f"{where}: no variable {name!r} in data.variables "
@@ -380,6 +475,7 @@ class TrainingJob(Settings):
     model: Model
     folds: int
     seed: int
+    factory_sha256: str | None = None  # of the file of an own network, when the job was made
 
 
 class InferenceJob(Settings):

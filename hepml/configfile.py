@@ -18,7 +18,7 @@ from hepml.config import (
     Settings,
 )
 from hepml.errors import InputError
-from hepml.jobs import data_job
+from hepml.jobs import data_job, factory_problems
 from hepml.plaintext import read_samples, read_yaml
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -99,7 +99,7 @@ def data_jobs(path: Path) -> tuple[list[DataJob], list[str]]:
 
     Returns:
         Jobs of those samples that are valid, even if other parts are not, and one message per
-        problem of the config.
+        problem of the config and of the files of own networks, which are not run.
 
     Raises:
         InputError: if the file holds no YAML to go on with.
@@ -107,7 +107,7 @@ def data_jobs(path: Path) -> tuple[list[DataJob], list[str]]:
     content, source = read_yaml(path), str(path)
     try:
         settings = analysis(content, source)
-        return [data_job(settings, name) for name in settings.samples], []
+        return [data_job(settings, name) for name in settings.samples], factory_problems(settings)
     except InputError as error:
         problems = str(error).splitlines()
     jobs = []
@@ -166,6 +166,10 @@ def _describe(problem: dict[str, Any], content: object, source: str) -> str:
         return f"{where}: a name is a letter, then letters, digits and _ (got {got!r})"
     message = str(problem["msg"]).removeprefix("Value error, ")
     message = message.replace("valid array", "list").replace("an object", "keys and values")
+    if kind == "no_such_network" and isinstance(got, dict):
+        keys = [key for key in ("architecture", "factory", "inputs") if key in got]
+        given = ", ".join(f"{key}: {got[key]}" for key in keys)
+        return f"{where}: {message} (got {given or 'none of them'})"
     shown = "" if isinstance(got, dict | list) or got is None else f" (got {got!r})"
     return f"{where}: {message}{shown}"
 

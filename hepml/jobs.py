@@ -1,23 +1,26 @@
 """Settings of each job of the workflow, made from those of the whole analysis."""
 
 import glob
+import hashlib
 import json
 import os
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
+from hepml.artifacts import sha256
 from hepml.config import (
     Analysis,
     DataJob,
     InferenceJob,
     Inputs,
+    Own,
     Sample,
     SimulationJob,
     TrainingJob,
     inputs_of,
 )
 from hepml.errors import InputError
+from hepml.factory import Place, locate
 
 
 def is_remote(path: str) -> bool:
@@ -125,7 +128,47 @@ def simulated_chunks(settings: Analysis, name: str) -> int:
 def training_job(settings: Analysis, model: str) -> TrainingJob:
     """Settings of the training of one model, the same for all folds."""
     network = settings.models[model].model_copy(update={"title": ""})  # cannot change a result
-    return TrainingJob(model=network, folds=settings.folds, seed=settings.seed)
+    place = _place(settings, model)
+    return TrainingJob(
+        model=network,
+        folds=settings.folds,
+        seed=settings.seed,
+        factory_sha256=sha256(place.file) if place else None,
+    )
+
+
+def _place(settings: Analysis, model: str) -> Place | None:
+    """Where an own network is made; None for the others."""
+    network = settings.models[model]
+    if not isinstance(network, Own):
+        return None
+    try:
+        return locate(network.factory)
+    except InputError as error:
+        raise InputError(f"models.{model}.factory: {error}") from None
+
+
+def own_files(settings: Analysis, model: str) -> list[str]:
+    """The file that makes a network, if it is the user's own and not an installed module."""
+    place = _place(settings, model)
+    return [str(place.file)] if place and not place.module else []
+
+
+def factory_options(settings: Analysis, model: str) -> list[str]:
+    """What allows a stage to run the user's file when it reads a trained network."""
+    network = settings.models[model]
+    return ["--factory", network.factory] if isinstance(network, Own) else []
+
+
+def factory_problems(settings: Analysis) -> list[str]:
+    """One message per own network that cannot be found; nothing is run."""
+    found = []
+    for model in settings.models:
+        try:
+            _place(settings, model)
+        except InputError as error:
+            found.append(str(error))
+    return found
 
 
 def smaller_training_job(settings: Analysis, model: str, events: int) -> TrainingJob:
@@ -170,5 +213,5 @@ def caption(settings: Analysis) -> str:
 
 def _seed(seed: int, name: str, chunk: int) -> int:
     """One seed per file in 1..900,000,000, the range that Pythia takes."""
-    digest = sha256(f"{seed}/{name}/{chunk}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{name}/{chunk}".encode()).digest()
     return int.from_bytes(digest[:8], "big") % 900_000_000 + 1

@@ -1,5 +1,7 @@
 """Kinds of parameters that several subcommands have."""
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -26,3 +28,32 @@ device_option = click.option(
     show_envvar=True,
     help="auto: a GPU if there is one; cuda: an error if there is none",
 )
+
+
+def _factory(context: click.Context, option: click.Parameter, name: str | None) -> Any:  # noqa: ANN401, ARG001
+    if name is None:
+        return None
+    from hepml.models.own import import_factory
+
+    return import_factory(name)
+
+
+factory_option = click.option(
+    "--factory",
+    callback=_factory,
+    help="file.py:function that makes a user's own network: the file is run",
+)
+
+
+def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --device and --factory, which the command gets as one ``runtime``."""
+
+    @device_option
+    @factory_option
+    @wraps(command)
+    def wrapped(device: Any, factory: Any, **others: Any) -> None:  # noqa: ANN401
+        from hepml.training.device import Runtime
+
+        command(runtime=Runtime(device, factory), **others)
+
+    return wrapped

@@ -46,10 +46,16 @@ def _collect(
     for name, field in model.model_fields.items():
         inners = _models(field.annotation)
         for inner in inners:
-            # of several, the architecture tells which is meant
-            kind = inner.model_fields.get("architecture") if len(inners) > 1 else None
-            remark = f" (architecture: {get_args(kind.annotation)[0]})" if kind else ""
+            remark = _remark(inner) if len(inners) > 1 else ""
             _collect(inner, _join(where, field.alias or name, field), groups, remark)
+
+
+def _remark(model: type[BaseModel]) -> str:
+    """What tells one of several groups that may stand in the same place."""
+    for key in ("architecture", "inputs"):
+        if key in model.model_fields:
+            return f" ({key}: {get_args(model.model_fields[key].annotation)[0]})"
+    return ""
 
 
 def _join(where: str, name: str, field: FieldInfo) -> str:

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from hepml.config import Analysis, Data, Particles, Sample, inputs_of
+from hepml.config import Analysis, Data, Particles, Sample, TrainingJob, inputs_of
 from hepml.configfile import analysis, parse
 from hepml.errors import InputError
 
@@ -178,3 +178,61 @@ def test_data_are_not_scaled(config):
     config["samples"]["d"] = {"role": "data", "files": ["d.root"], "scale": "2"}
     with pytest.raises(InputError, match="data are not scaled; remove scale"):
         analysis(config, "a.yaml")
+
+
+OWN = {"factory": "my.py:build", "inputs": "features", "features": ["pt"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"factory": "my.py"}, "models.x.factory: expected file.py:function or module:function"),
+        ({"factory": "my.py:a b"}, "models.x.factory: expected file.py:function"),
+        ({"factory": 3}, "models.x.factory: Input should be a valid string (got 3)"),
+        ({"inputs": "imges"}, "models.x: give architecture: mlp, cnn or particle_transformer; or "),
+        ({"inputs": "imges"}, "(got factory: my.py:build, inputs: imges)"),
+        ({"features": ["ptt"]}, "models.x.features: no variable 'ptt' in data.variables (nearest"),
+        ({"maximum": 3}, "models.x.maximum: unknown key"),
+        ({"architecture": "mlp"}, "models.x.factory: unknown key"),
+        ({"options": {"features": 3}}, "models.x: options: features follows from inputs"),
+        ({"options": {"a b": 3}}, "a name is a letter"),
+        ({"training": {"epoch": 3}}, "models.x.training.epoch: unknown key; did you mean 'epochs'"),
+    ],
+)
+def test_own_networks_that_contradict_themselves(config, changes, message):
+    config["models"]["x"] = OWN | changes
+    assert message in refused(Analysis, config)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"architecture": "mpl"}, "models.x: give architecture: mlp, cnn or particle_transformer"),
+        ({"architecture": "mpl"}, "(got architecture: mpl)"),
+        ({"features": ["pt"]}, "(got none of them)"),
+        ({"architecture": "cnn", "widht": 3}, "models.x.widht: unknown key; did you mean 'width'?"),
+        (3, "models.x: give architecture"),
+    ],
+)
+def test_networks_that_do_not_exist(config, network, message):
+    config["models"]["x"] = network
+    assert message in refused(Analysis, config)
+
+
+def test_own_networks_on_particles_need_them(config):
+    for inputs in ("sets", "images"):
+        config["models"][inputs] = {"factory": "my:build", "inputs": inputs}
+    assert analysis(config, "a.yaml").models["sets"].maximum == 128
+    config["data"]["particles"] = False
+    message = refused(Analysis, config)
+    assert "models.sets: reads particles" in message
+    assert "models.images: reads particles" in message
+
+
+def test_options_are_what_yaml_means(config):
+    options = {"rate": "1e-3", "sizes": ["2E2", "x", 3], "name": "1e", "deep": True, "none": None}
+    config["models"]["x"] = OWN | {"options": options}
+    settings = analysis(config, "a.yaml").models["x"]
+    assert settings.options == options | {"rate": 1e-3, "sizes": [200.0, "x", 3]}
+    job = TrainingJob(model=settings, folds=5, seed=1)
+    assert parse(TrainingJob, job.model_dump_json(), "job") == job

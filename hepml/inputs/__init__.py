@@ -6,7 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hepml.config import Cnn, Mlp, Model, ParticleTransformer
+from hepml.config import (
+    Cnn,
+    Mlp,
+    Model,
+    OwnOnFeatures,
+    OwnOnImages,
+    OwnOnSets,
+    ParticleTransformer,
+)
 from hepml.data.store import Columns
 from hepml.inputs.images import ImageSettings, jet_images
 from hepml.inputs.resident import ResidentParticles, ResidentTable
@@ -24,10 +32,12 @@ def open_source(samples: Sequence[Columns], model: Model) -> Source:
         samples: opened columns; events are numbered through them in this order.
         model: settings of the network.
     """
-    if isinstance(model, Mlp):
+    if isinstance(model, Mlp | OwnOnFeatures):
         return FeatureSource(samples, model.features)
     fields = samples[0].particles().fields
-    prepare = _images(model, fields) if isinstance(model, Cnn) else _sets(model, fields)
+    prepare = (
+        _images(model, fields) if isinstance(model, Cnn | OwnOnImages) else _sets(model, fields)
+    )
     return ParticleSource(samples, prepare)
 
 
@@ -42,10 +52,10 @@ def on_device(samples: Sequence[Columns], model: Model, device: torch.device) ->
 
 def resident_bytes(samples: Sequence[Columns], model: Model) -> int:
     """Memory that :func:`make_resident` will take."""
-    if isinstance(model, Mlp):
+    if isinstance(model, Mlp | OwnOnFeatures):
         return 4 * len(model.features) * sum(sample.events for sample in samples)
     particles = sum(int(sample.particles().offsets[-1]) for sample in samples)
-    if isinstance(model, Cnn):
+    if isinstance(model, Cnn | OwnOnImages):
         return 4 * len(samples[0].particles().fields) * particles
     return 4 * (len(SetRecipe(model.features).names) + 4) * particles  # 4 components of momentum
 
@@ -58,11 +68,11 @@ def make_resident(samples: Sequence[Columns], model: Model, device: torch.device
         model: settings of the network.
         device: where the network is.
     """
-    if isinstance(model, Mlp):
+    if isinstance(model, Mlp | OwnOnFeatures):
         table = [inputs[0] for inputs in _all_inputs(open_source(samples, model), samples)]
         return ResidentTable(torch.cat(table).to(device))
     fields = samples[0].particles().fields
-    if isinstance(model, ParticleTransformer):
+    if isinstance(model, ParticleTransformer | OwnOnSets):
         source = ParticleSource(samples, _sets(model, fields))
         features, momenta, counts = zip(*_all_inputs(source, samples, device), strict=True)
         return ResidentParticles(
@@ -80,7 +90,7 @@ def make_resident(samples: Sequence[Columns], model: Model, device: torch.device
     return ResidentParticles((torch.cat(values),), torch.cat(counts).numpy(), draw)
 
 
-def image_settings(model: Cnn) -> ImageSettings:
+def image_settings(model: Cnn | OwnOnImages) -> ImageSettings:
     """The images of a network."""
     images = model.images
     return ImageSettings(images.pixels, images.half_width, images.channels, images.steps)
@@ -96,7 +106,7 @@ def _all_inputs(
         yield to_device(inputs, device or torch.device("cpu"))
 
 
-def _images(model: Cnn, fields: Sequence[str]) -> Prepare:
+def _images(model: Cnn | OwnOnImages, fields: Sequence[str]) -> Prepare:
     settings = image_settings(model)
 
     def prepare(values: np.ndarray, counts: np.ndarray) -> tuple[Tensor, ...]:
@@ -105,7 +115,7 @@ def _images(model: Cnn, fields: Sequence[str]) -> Prepare:
     return prepare
 
 
-def _sets(model: ParticleTransformer, fields: Sequence[str]) -> Prepare:
+def _sets(model: ParticleTransformer | OwnOnSets, fields: Sequence[str]) -> Prepare:
     recipe = SetRecipe(model.features, model.maximum)
 
     def prepare(values: np.ndarray, counts: np.ndarray) -> tuple[Tensor, ...]:

@@ -18,6 +18,11 @@ class Standardisation:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
 
+    @classmethod
+    def identity(cls, features: int) -> "Standardisation":
+        """One that changes nothing."""
+        return cls((0.0,) * features, (1.0,) * features)
+
 
 def fit_standardisation(pieces: Pieces, names: Sequence[str]) -> Standardisation:
     """Weighted mean and standard deviation of each feature.

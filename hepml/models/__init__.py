@@ -6,34 +6,55 @@ from torch import nn
 
 from hepml.config import Cnn as CnnSettings
 from hepml.config import Mlp as MlpSettings
-from hepml.config import Model
+from hepml.config import Model, Own
 from hepml.config import ParticleTransformer as ParticleTransformerSettings
+from hepml.errors import InputError
 from hepml.inputs.features import Standardisation
 from hepml.inputs.sets import SetRecipe
 from hepml.models.cnn import Cnn
 from hepml.models.mlp import Mlp
+from hepml.models.own import Factory, build_own
 from hepml.models.particle_transformer import PUBLISHED, SMALL, ParticleTransformer
 
 
-def build(settings: Model, standardisation: Standardisation | None = None) -> nn.Module:
+def build(
+    settings: Model,
+    standardisation: Standardisation | None = None,
+    factory: Factory | None = None,
+) -> nn.Module:
     """Build the network that the settings describe.
 
     Args:
         settings: of the network.
-        standardisation: of the variables of an MLP; without it one that changes nothing, to be
-            overwritten by stored weights. The other networks have none.
+        standardisation: of the variables of a network that reads such; without it one that
+            changes nothing, to be overwritten by stored weights. Others have none.
+        factory: what makes a user's own network. Settings only name it: code runs only if the
+            caller imported it.
+
+    Raises:
+        InputError: if a user's own network has no factory here, or it fails.
     """
     if isinstance(settings, CnnSettings):
         return _cnn(settings)
     if isinstance(settings, ParticleTransformerSettings):
         return _particle_transformer(settings)
+    if isinstance(settings, Own):
+        return build_own(settings, _allowed(settings, factory), standardisation)
     return _mlp(settings, standardisation)
 
 
+def _allowed(settings: Own, factory: Factory | None) -> Factory:
+    if factory is None:
+        raise InputError(
+            f"this network is made by {settings.factory}, and to read it runs that file: if you "
+            f"trust it, give --factory {settings.factory}"
+        )
+    return factory
+
+
 def _mlp(settings: MlpSettings, standardisation: Standardisation | None) -> Mlp:
-    count = len(settings.features)
-    identity = Standardisation((0.0,) * count, (1.0,) * count)
-    return Mlp(standardisation or identity, settings.hidden, settings.dropout)
+    scale = standardisation or Standardisation.identity(len(settings.features))
+    return Mlp(scale, settings.hidden, settings.dropout)
 
 
 def _cnn(settings: CnnSettings) -> Cnn:

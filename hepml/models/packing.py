@@ -71,6 +71,28 @@ def pack(counts: Int[Tensor, " jets"], groups: int, device: torch.device) -> Pac
     )
 
 
+def padded(
+    packed: Float[Tensor, "particles width"], counts: Int[Tensor, " jets"]
+) -> tuple[Float[Tensor, "jets longest width"], Bool[Tensor, "jets longest"]]:
+    """Lay out the particles of each jet in one row of a table.
+
+    For networks that want a table: the larger the spread of ``counts``, the more of it is padding.
+
+    Args:
+        packed: values of all particles, one jet after another.
+        counts: particles of each jet.
+
+    Returns:
+        The values, zero where there is no particle, and a mask that is True where there is one.
+        The table has at least one column of places, also if no jet has a particle.
+    """
+    counts = counts.to(packed.device)
+    longest = max(int(counts.max()), 1) if len(counts) else 1
+    real = torch.arange(longest, device=packed.device) < counts[:, None]
+    table = packed.new_zeros(*real.shape, packed.shape[1])
+    return table.masked_scatter(real[..., None], packed), real
+
+
 def _bounds(lengths: np.ndarray, groups: int) -> list[int]:
     """Where groups begin and end: jets without particles, then about as many jets in each."""
     empty = int(np.searchsorted(lengths, 0, side="right"))

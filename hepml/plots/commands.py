@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from hepml.options import ExistingFile, ExistingFolder, File, device_option
+from hepml.options import ExistingFile, ExistingFolder, File, runtime_options
 
 Parameter = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -119,7 +119,7 @@ _add(
     _DATA,
     _NETWORKS,
     _TITLE,
-    device_option,
+    runtime_options,
     stage="hepml.plots.networks.stage",
 )
 _add(
@@ -128,7 +128,7 @@ _add(
     _DATA,
     _NETWORKS,
     _TITLE,
-    device_option,
+    runtime_options,
     stage="hepml.plots.networks.stage",
 )
 _add(

@@ -13,6 +13,7 @@ from hepml.data.store import open_columns
 from hepml.errors import InputError
 from hepml.inputs import on_device
 from hepml.inputs.source import Source
+from hepml.models.own import Factory
 from hepml.scores.predict import logits
 from hepml.training.checkpoint import Trained, load_folds
 
@@ -23,6 +24,7 @@ def score(
     spectators: Sequence[str],
     output: Path,
     device: torch.device,
+    factory: Factory | None = None,
 ) -> None:
     """Score the events of one sample.
 
@@ -36,11 +38,12 @@ def score(
             llr_train, the same of a network that was trained on the event, only to show
             over-training; the spectators.
         device: where the networks compute.
+        factory: what makes the networks, if they are a user's own.
 
     Raises:
         InputError: if the networks are not one per fold, or a score is not finite.
     """
-    trained = load_folds(models)
+    trained = load_folds(models, factory)
     for network in trained:
         network.network.to(device)
     columns = open_columns(data)

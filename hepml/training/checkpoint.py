@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hepml.artifacts import new_folder, write_json
-from hepml.config import TrainingJob
+from hepml.config import Own, TrainingJob
 from hepml.configfile import parse
 from hepml.errors import InputError
 from hepml.models import build
+from hepml.models.own import Factory
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,11 @@ def save(folder: Path, trained: Trained, record: dict[str, Any]) -> None:
         record: history and costs, kept in ``model.json``.
     """
     with new_folder(folder) as temporary:
-        state = {name: value.contiguous() for name, value in trained.network.state_dict().items()}
+        # copies: networks may hold one tensor under two names, which safetensors refuses
+        state = {
+            name: value.clone(memory_format=torch.contiguous_format)
+            for name, value in trained.network.state_dict().items()
+        }
         save_file(state, temporary / "model.safetensors")
         write_json(
             temporary / "model.json",
@@ -50,11 +56,17 @@ def save(folder: Path, trained: Trained, record: dict[str, Any]) -> None:
         )
 
 
-def load(folder: Path) -> Trained:
+def load(folder: Path, factory: Factory | None = None) -> Trained:
     """Read a network that :func:`save` wrote, in evaluation mode.
 
+    Args:
+        folder: of the network.
+        factory: what makes it, if it is a user's own; that it is named in ``model.json`` runs no
+            code.
+
     Raises:
-        InputError: if files are missing, damaged or do not fit together.
+        InputError: if files are missing, damaged or do not fit together, or the factory is
+            another one than the network was trained with.
     """
     try:
         description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -62,7 +74,12 @@ def load(folder: Path) -> Trained:
     except (OSError, ValueError, SafetensorError) as error:
         raise InputError(f"{folder}: no readable network ({error}); run `hepml train`") from None
     job = parse(TrainingJob, json.dumps(description["settings"]), f"{folder}/model.json")
-    network = build(job.model)
+    if factory:
+        _require_same(folder, factory, job)
+    try:
+        network = build(job.model, factory=factory)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -71,13 +88,30 @@ def load(folder: Path) -> Trained:
     return Trained(network, job, description["fold"], description["log_prior_odds"])
 
 
-def load_folds(folders: Sequence[Path]) -> tuple[Trained, ...]:
+def _require_same(folder: Path, factory: Factory, job: TrainingJob) -> None:
+    """Raise InputError unless the factory made the network of this job."""
+    maker = job.model.factory if isinstance(job.model, Own) else job.model.architecture
+    if factory.name != maker:
+        raise InputError(f"{folder}: made by {maker}, but --factory is {factory.name}")
+    if factory.sha256 != job.factory_sha256:
+        raise InputError(
+            f"{folder}: {factory.file} has changed since this network was trained (SHA-256 "
+            f"{str(job.factory_sha256)[:12]} then, {factory.sha256[:12]} now); train again, or "
+            "restore the file"
+        )
+
+
+def load_folds(folders: Sequence[Path], factory: Factory | None = None) -> tuple[Trained, ...]:
     """Read all networks of one model, in the order of their folds.
+
+    Args:
+        folders: of the networks.
+        factory: what makes them, if they are a user's own.
 
     Raises:
         InputError: if they are not one per fold, or one cannot be read.
     """
-    trained = sorted(map(load, folders), key=lambda network: network.fold)
+    trained = sorted((load(f, factory) for f in folders), key=lambda network: network.fold)
     found, folds = [network.fold for network in trained], trained[0].job.folds
     if found != list(range(folds)):
         raise InputError(

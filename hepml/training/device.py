@@ -1,8 +1,24 @@
-"""Where networks compute."""
+"""Where networks compute, and whose code makes them."""
+
+from dataclasses import dataclass
 
 import torch
 
 from hepml.errors import InputError
+from hepml.models.own import Factory
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How stored networks are used.
+
+    Attributes:
+        device: where they compute.
+        factory: what makes them, if they are a user's own.
+    """
+
+    device: torch.device
+    factory: Factory | None = None
 
 
 def choose_device(name: str) -> torch.device:

@@ -12,13 +12,14 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from hepml.config import Mlp, TrainingJob
+from hepml.config import Mlp, Own, OwnOnFeatures, TrainingJob
 from hepml.data.store import open_columns
 from hepml.errors import InputError
 from hepml.inputs import on_device
 from hepml.inputs.features import Standardisation, fit_standardisation
 from hepml.inputs.source import Labels, Source, read_labels
 from hepml.models import build
+from hepml.models.own import Factory, import_factory
 from hepml.training.batches import Batches
 from hepml.training.checkpoint import Trained, save
 from hepml.training.loop import DivergedError, Fit, Report, fit
@@ -51,9 +52,11 @@ def train(
         report: is told one line per epoch.
 
     Raises:
-        InputError: if a class is missing or has no positive weight, or the training diverges;
-            then the best network before that is kept beside ``output``, which is not written.
+        InputError: if a class is missing or has no positive weight, a user's own network cannot be
+            made, or the training diverges; then the best network before that is kept beside
+            ``output``, which is not written.
     """
+    job, factory = _with_factory(job)
     samples = [open_columns(folder) for folder in data]
     source = on_device(samples, job.model, device)
     labels = read_labels(samples)
@@ -67,7 +70,7 @@ def train(
     )
     odds = _log_prior_odds(batches.label.numpy(), batches.weight.numpy())
     torch.manual_seed(job.seed * 1000 + fold)
-    network = build(job.model, _standardisation(job, batches)).to(device)
+    network = build(job.model, _standardisation(job, batches), factory).to(device)
     settings = job.model.training
 
     def keep(folder: Path, result: Fit) -> None:
@@ -98,6 +101,22 @@ def drawn(events: np.ndarray, number: int | None, seed: int) -> np.ndarray:
     return events[np.sort(chosen)]
 
 
+def _with_factory(job: TrainingJob) -> tuple[TrainingJob, Factory | None]:
+    """Import what makes a user's own network, and note its digest in the job.
+
+    Raises:
+        InputError: if the file is not the one that the job was made for.
+    """
+    if not isinstance(job.model, Own):
+        return job, None
+    factory = import_factory(job.model.factory)
+    if job.factory_sha256 not in (None, factory.sha256):
+        raise InputError(
+            f"{factory.name}: {factory.file} changed after the workflow had read it; start again"
+        )
+    return job.model_copy(update={"factory_sha256": factory.sha256}), factory
+
+
 def _batches(source: Source, labels: Labels, events: np.ndarray, name: str) -> Batches:
     """Some events with balanced weights, on the CPU."""
     label, weight = labels.label[events], labels.weight[events]
@@ -108,8 +127,8 @@ def _batches(source: Source, labels: Labels, events: np.ndarray, name: str) -> B
 
 
 def _standardisation(job: TrainingJob, batches: Batches) -> Standardisation | None:
-    """Scale of the variables of an MLP in the training folds; other networks have none."""
-    if not isinstance(job.model, Mlp):
+    """Scale of the variables in the training folds, for networks that read variables."""
+    if not isinstance(job.model, Mlp | OwnOnFeatures):
         return None
 
     def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -55,6 +55,18 @@ def test_a_good_analysis_has_no_problems(check):
     assert check(dict) == []
 
 
+def test_an_own_network_is_looked_for_and_not_run(check, tmp_path):
+    (tmp_path / "mine.py").write_text("raise SystemExit\ndef build(features): ...\n")
+    own = {"factory": "mine.py:build", "inputs": "features", "features": ["pt"]}
+
+    def change(config):
+        config["models"] |= {"good": own, "bad": own | {"factory": "mien.py:build"}}
+
+    (message,) = check(change)
+    assert message.startswith("models.bad.factory: mien.py:build: there is no file mien.py in ")
+    assert message.endswith("nearest: mine.py")
+
+
 def test_problems_of_config_and_of_files_come_together(check):
     def change(config):
         config["luminosity"] = -1

@@ -8,22 +8,24 @@ import torch
 from click.testing import CliRunner
 
 from hepml.cli import hepml
-from hepml.config import Cnn, Images, Mlp, ParticleTransformer, TrainingJob
+from hepml.config import Cnn, Images, Mlp, OwnOnImages, ParticleTransformer, TrainingJob
 from hepml.data.store import ColumnWriter, open_columns
 from hepml.errors import InputError
 from hepml.inputs.images import ImageSettings, jet_images
 from hepml.inputs.sets import SetRecipe, particle_sets
 from hepml.models import build
+from hepml.models.own import import_factory
 from hepml.plots import stage as one_method
 from hepml.plots.commands import plot
 from hepml.plots.networks import stage
 from hepml.plots.networks.stage import plot_images, plot_importance, plot_saliency
 from hepml.training.checkpoint import Trained, save
+from hepml.training.device import Runtime
 
 FIELDS = ("px", "py", "pz", "energy", "deta", "dphi")
 FOLDS = 3
 JETS = 45
-CPU = torch.device("cpu")
+CPU = Runtime(torch.device("cpu"))
 CNN = Cnn(architecture="cnn", images=Images(pixels=6), width=2, stages=1, dropout=0.5)
 TRANSFORMER = ParticleTransformer(architecture="particle_transformer", maximum=3)
 
@@ -190,7 +192,9 @@ def test_figures_are_for_the_networks_that_they_are_about(data, networks, captio
 def test_every_subcommand_gives_its_figure_what_it_asks_for(name):
     draw = getattr(one_method, f"plot_{name}", None) or getattr(stage, f"plot_{name}")
     asked = set(inspect.signature(draw).parameters)
-    assert {parameter.name for parameter in plot.commands[name].params} == asked
+    given = {parameter.name for parameter in plot.commands[name].params}
+    together = {"device", "factory"}  # are given as one
+    assert (given - together | {"runtime"} if together <= given else given) == asked
 
 
 def test_figures_from_the_command_line(data, networks, job, caption, tmp_path):
@@ -206,3 +210,29 @@ def test_figures_from_the_command_line(data, networks, job, caption, tmp_path):
         assert answer.exit_code == 0, answer.output
         for suffix in ("png", "pdf", "json"):
             assert output.with_suffix(f".{suffix}").stat().st_size > 100
+
+
+def test_a_users_own_network_is_drawn_if_its_file_may_run(data, caption, tmp_path, read_json):
+    """The gradient of a linear network is its weight, whatever the jet."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch import nn\ndef build(channels, pixels):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(pixels**2, 1), nn.Flatten(0))\n"
+    )
+    factory = import_factory(f"{file}:build")
+    model = OwnOnImages(factory=factory.name, inputs="images", images=Images(pixels=6))
+    job = TrainingJob(model=model, folds=FOLDS, seed=5, factory_sha256=factory.sha256)
+    network = build(model, factory=factory).eval()
+    folders = [tmp_path / f"own{k}" for k in range(FOLDS)]
+    for k, folder in enumerate(folders):
+        save(folder, Trained(network, job, k, 0.0), {})
+    command = ["plot", "saliency", *map(str, data), *(f"--network={folder}" for folder in folders)]
+    command += ["--title=Own", f"--caption={caption.model_dump_json()}"]
+    command += [f"--output={tmp_path / 'saliency.png'}", "--device=cpu"]
+    refused = CliRunner().invoke(hepml, command)
+    assert "give --factory" in str(refused.exception)
+    answer = CliRunner().invoke(hepml, [*command, f"--factory={factory.name}"])
+    assert answer.exit_code == 0, answer.output
+    numbers = read_json(tmp_path / "saliency.json")["gradients"]
+    expected = network[1].weight.detach().numpy().reshape(1, 6, 6)
+    np.testing.assert_allclose(numbers["signal"]["value"], expected, rtol=1e-5)

@@ -62,6 +62,24 @@ def test_a_wrong_config_stops_before_anything_runs(workflow, changes, message):
     assert not (workflow.folder / "results/wrong").exists()
 
 
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (
+            "my_modle.py:build",
+            "models.own.factory: my_modle.py:build: there is no file my_modle.py",
+        ),
+        ("my_model.py:biuld", "my_model.py defines no 'biuld' (nearest: build)"),
+        ("my_model.py", "models.own.factory: expected file.py:function"),
+    ],
+)
+def test_a_network_that_is_not_there_stops_before_anything_runs(workflow, factory, message):
+    (workflow.folder / "my_model.py").write_text("raise SystemExit\ndef build(features): ...\n")
+    own = {"own": {"factory": factory, "inputs": "features", "features": ["jet_pt"]}}
+    config = workflow.config("quick", analysis="noown", models=own)
+    assert message in workflow.run("-n", "--configfile", config, check=False)
+
+
 def test_duplicate_keys_stop_before_anything_runs(workflow):
     text = (workflow.folder / "config/quick.yaml").read_text() + "\nluminosity: 2\n"
     (workflow.folder / "twice.yaml").write_text(text)

@@ -1,11 +1,14 @@
 """The quick reference analysis with simulated collisions, from nothing to the report."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
 pytestmark = pytest.mark.slow
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +45,9 @@ def test_networks_on_images_and_particles_join_the_comparison(workflow):
     content["models"] |= {
         "cnn": {"architecture": "cnn", "width": 8, "training": short},
         "transformer": {"architecture": "particle_transformer", "maximum": 40, "training": short},
+        "deepsets": {"factory": "examples/deepsets.py:build", "inputs": "sets", "training": short},
     }
+    shutil.copytree(REPOSITORY / "examples", workflow.folder / "examples")
     (workflow.folder / "networks.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     target = "results/networks/comparison.json"
     seen = ("images_cnn", "saliency_cnn", "importance_transformer")
@@ -51,7 +56,7 @@ def test_networks_on_images_and_particles_join_the_comparison(workflow):
     for figure in figures:
         assert (workflow.folder / figure).stat().st_size > 10_000
     rows = json.loads((workflow.folder / target).read_text())["rows"]
-    assert [row["method"] for row in rows] == ["cuts", "mlp", "cnn", "transformer"]
+    assert [row["method"] for row in rows] == ["cuts", "mlp", "cnn", "transformer", "deepsets"]
     # three epochs on 2k jets teach more than nothing; 0.5 would be chance
     assert all(row["auc"] > 0.8 for row in rows[1:])
-    assert len({row["parameters"] for row in rows}) == 4
+    assert len({row["parameters"] for row in rows}) == 5

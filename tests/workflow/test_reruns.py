@@ -6,6 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 pytestmark = pytest.mark.slow
+OWN_MODEL = """
+from torch import nn
+
+def build(features, width=4):
+    return nn.Sequential(nn.Linear(features, width), nn.Tanh(), nn.Linear(width, 1), nn.Flatten(0))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +26,22 @@ def finished(workflow):
     training["training"] = {"epochs": 3, "patience": 2}
     config = workflow.config("oracle", analysis="small", samples=None, folds=3)
     text = config.read_text().replace("samples: null", "samples:\n" + "\n".join(samples))
-    text = text.split("models:")[0] + f"models: {{mlp: {training}, wide: {training}}}\n"
+    own = {"factory": "my_model.py:build", "inputs": "features", "features": ["x0", "x1", "x2"]}
+    own["training"] = training["training"]
+    (workflow.folder / "my_model.py").write_text(OWN_MODEL)
+    models = f"models: {{mlp: {training}, wide: {training}, own: {own}}}\n"
+    text = text.split("models:")[0] + models
     text += "inference: {background_uncertainty: 0.05, replicas: 50, bins: 4}\n"
     config.write_text(text)
     workflow.run("--configfile", config)
     return config
+
+
+def trained_models(printed):
+    """Models and folds that a dry run would train."""
+    return {
+        line.strip() for line in printed.splitlines() if "wildcards: " in line and "fold=" in line
+    }
 
 
 def test_a_second_run_has_nothing_to_do(workflow, finished):
@@ -42,13 +59,14 @@ def test_the_contract_of_results_is_kept(workflow):
         "report.html",
         "data/signal/cutflow.json",
         "training/mlp/fold2/model.safetensors",
+        "training/own/fold2/model.safetensors",
         "scores/wide/background.parquet",
         "inference/cuts.workspace.json",
         *(f"plots/roc.{suffix}" for suffix in ("pdf", "png", "json")),
     ):
         assert (results / name).is_file(), name
     provenance = json.loads((results / "provenance.json").read_text())
-    assert len(provenance["inputs"]) == 2
+    assert len(provenance["inputs"]) == 3  # two ROOT files and the user's network
     assert provenance["settings"]["analysis"] == "small"
 
 
@@ -70,7 +88,7 @@ def test_a_comment_reruns_nothing(workflow, finished):
         assert workflow.rerun("--configfile", finished) == {}
         module.write_text(original + "\nANSWER = 42\n")
         jobs = workflow.rerun("--configfile", finished)
-        assert jobs["train"] == 6
+        assert jobs["train"] == 9
         assert "simulate" not in jobs
         assert "data" not in jobs
     finally:
@@ -80,17 +98,29 @@ def test_a_comment_reruns_nothing(workflow, finished):
 def test_settings_of_one_model_rerun_that_model_only(workflow, finished):
     text = finished.read_text()
     changed = finished.with_name("changed.yaml")
-    before, after = text.rsplit("'hidden': [8]", 1)
+    before, after = text.rsplit("'hidden': [8]", 1)  # of wide
     changed.write_text(before + "'hidden': [9]" + after)
     printed = workflow.run("-n", "--configfile", changed)
-    trained = {
-        line.strip() for line in printed.splitlines() if "wildcards: " in line and "fold=" in line
-    }
-    assert trained == {f"wildcards: model=wide, fold={k}" for k in range(3)}
+    assert trained_models(printed) == {f"wildcards: model=wide, fold={k}" for k in range(3)}
     jobs = workflow.rerun("--configfile", changed)
     assert jobs["train"] == 3
     assert jobs["score"] == 2
     assert jobs["infer"] == 1
+
+
+def test_a_change_of_the_users_file_reruns_its_model_only(workflow, finished):
+    file = workflow.folder / "my_model.py"
+    try:
+        file.touch()
+        assert workflow.rerun("--configfile", finished) == {}
+        file.write_text(OWN_MODEL.replace("nn.Tanh()", "nn.ReLU()"))
+        printed = workflow.run("-n", "--configfile", finished)
+        assert trained_models(printed) == {f"wildcards: model=own, fold={k}" for k in range(3)}
+        jobs = workflow.rerun("--configfile", finished)
+        assert (jobs["train"], jobs["score"], jobs["infer"]) == (3, 2, 1)
+        assert "data" not in jobs
+    finally:
+        file.write_text(OWN_MODEL)
 
 
 def test_writing_out_a_default_reruns_nothing(workflow, finished):

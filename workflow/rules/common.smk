@@ -69,6 +69,20 @@ def smaller_training_settings(wildcards):
     return jobs.smaller_training_job(ANALYSIS, wildcards.model, size).model_dump_json()
 
 
+def own_files(wildcards):
+    """The user's file that makes a network, if a model is not one of ours."""
+    return jobs.own_files(ANALYSIS, wildcards.model)
+
+
+def all_own_files(wildcards):
+    """The user's files of all models."""
+    return sorted({file for name in MODELS for file in jobs.own_files(ANALYSIS, name)})
+
+
+def factory_options(wildcards):
+    return jobs.factory_options(ANALYSIS, wildcards.model)
+
+
 def inference_settings(wildcards):
     return jobs.inference_job(ANALYSIS, wildcards.method).model_dump_json()
 

@@ -50,6 +50,7 @@ rule compare:
 rule provenance:
     input:
         all_ntuples,
+        all_own_files,
     output:
         f"{RESULTS}/provenance.json",
     log:

@@ -173,6 +173,7 @@ rule plot_saliency:
     input:
         data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
         networks=expand(f"{RESULTS}/training/{{{{model}}}}/fold{{fold}}", fold=FOLDS),
+        own=own_files,
     output:
         png=report(
             f"{PLOTS}/saliency_{{model}}.png",
@@ -192,16 +193,18 @@ rule plot_saliency:
         caption=caption,
         title=method_title,
         networks=network_options,
+        factory=factory_options,
         code=code_digest("hepml.plots.networks.stage"),
     shell:
-        "hepml plot saliency {input.data:q} {params.networks:q} --title {params.title:q}"
-        " --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
+        "hepml plot saliency {input.data:q} {params.networks:q} {params.factory:q}"
+        " --title {params.title:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
 rule plot_importance:
     input:
         data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
         networks=expand(f"{RESULTS}/training/{{{{model}}}}/fold{{fold}}", fold=FOLDS),
+        own=own_files,
     output:
         png=report(
             f"{PLOTS}/importance_{{model}}.png",
@@ -221,10 +224,11 @@ rule plot_importance:
         caption=caption,
         title=method_title,
         networks=network_options,
+        factory=factory_options,
         code=code_digest("hepml.plots.networks.stage"),
     shell:
-        "hepml plot importance {input.data:q} {params.networks:q} --title {params.title:q}"
-        " --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
+        "hepml plot importance {input.data:q} {params.networks:q} {params.factory:q}"
+        " --title {params.title:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
 rule report:

@@ -1,6 +1,7 @@
 rule train:
     input:
-        expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        own=own_files,
     output:
         directory(f"{RESULTS}/training/{{model}}/fold{{fold}}"),
     log:
@@ -16,5 +17,5 @@ rule train:
         settings=training_settings,
         code=code_digest("hepml.training.stage"),
     shell:
-        "hepml train {input:q} --settings {params.settings:q} --fold {wildcards.fold}"
+        "hepml train {input.data:q} --settings {params.settings:q} --fold {wildcards.fold}"
         " --output {output:q} 2> {log:q}"

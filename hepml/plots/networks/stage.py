@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64, Int8, Int64
 from torch import nn
 
-from hepml.config import Cnn, Images, Model, TrainingJob, inputs_of
+from hepml.config import Cnn, Images, Model, OwnOnImages, TrainingJob, inputs_of
 from hepml.data.store import open_columns
 from hepml.errors import InputError
 from hepml.inputs import open_source
@@ -22,6 +22,7 @@ from hepml.plots.networks.planes import JetMaps, images_figure, saliency_figure
 from hepml.plots.networks.ranks import Removals, importance_figure, importance_of
 from hepml.plots.style import Caption, save
 from hepml.training.checkpoint import Trained, load_folds
+from hepml.training.device import Runtime
 
 GRADIENTS = 2000  # jets of each class that are asked for gradients
 REMOVALS = 500  # and that are taken apart, particle by particle
@@ -80,7 +81,7 @@ def plot_saliency(
     title: str,
     caption: Caption,
     stem: Path,
-    device: torch.device,
+    runtime: Runtime,
 ) -> None:
     """Draw the mean gradient of the logit, each jet by the network that never saw it.
 
@@ -90,19 +91,20 @@ def plot_saliency(
         title: of the model.
         caption: above the axes.
         stem: figure without suffix.
-        device: where the networks compute.
+        runtime: where the networks compute, and whose code makes them.
 
     Raises:
         InputError: if the networks are not one per fold and on images, or a class has no positive
             sum of weights.
     """
-    trained = load_folds(networks)
+    trained = load_folds(networks, runtime.factory)
     job = trained[0].job
     images = _images(job.model)
     source, labels = _open(data, job.model)
     jets = {name: _some(_jets(labels, name, data), GRADIENTS, job.seed) for name in _CLASSES}
     slopes = {
-        name: weighted_mean(_gradients(trained, source, js, device)) for name, js in jets.items()
+        name: weighted_mean(_gradients(trained, source, js, runtime.device))
+        for name, js in jets.items()
     }
     means = {name: weighted_mean(_seen(source, js)) for name, js in jets.items()}
     shown = {"gradients": _maps(images, slopes, jets), "images": _maps(images, means, jets)}
@@ -115,7 +117,7 @@ def plot_importance(
     title: str,
     caption: Caption,
     stem: Path,
-    device: torch.device,
+    runtime: Runtime,
 ) -> None:
     """Draw how much single particles change the logit, each jet by the network that never saw it.
 
@@ -125,26 +127,26 @@ def plot_importance(
         title: of the model.
         caption: above the axes.
         stem: figure without suffix.
-        device: where the networks compute.
+        runtime: where the networks compute, and whose code makes them.
 
     Raises:
         InputError: if the networks are not one per fold and on sets, or a class has no positive
             sum of weights.
     """
-    trained = load_folds(networks)
+    trained = load_folds(networks, runtime.factory)
     job = trained[0].job
     if inputs_of(job.model) != "sets":
         raise _wrong_kind(job.model, "sets of particles")
     source, labels = _open(data, job.model)
     jets = {name: _some(_jets(labels, name, data), REMOVALS, job.seed) for name in _CLASSES}
     importance = importance_of(
-        {name: _removals(trained, source, js, device) for name, js in jets.items()}
+        {name: _removals(trained, source, js, runtime.device) for name, js in jets.items()}
     )
     save(importance_figure(importance, title, caption), importance, stem)
 
 
 def _images(model: Model) -> Images:
-    if not isinstance(model, Cnn):
+    if not isinstance(model, Cnn | OwnOnImages):
         raise _wrong_kind(model, "images")
     return model.images
 
