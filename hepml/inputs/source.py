@@ -30,6 +30,11 @@ def read_labels(samples: Sequence[Columns]) -> Labels:
     return Labels(*(np.concatenate([sample[name] for sample in samples]) for name in names))
 
 
+def particle_counts(samples: Sequence[Columns]) -> Int64[np.ndarray, " events"]:
+    """How many particles each event of opened columns has, one sample after another."""
+    return np.concatenate([np.diff(sample.particles().offsets) for sample in samples])
+
+
 @runtime_checkable
 class Source(Protocol):
     """Inputs of a network for chosen events."""

@@ -3,7 +3,8 @@
 import math
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +13,19 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from hepml.config import Mlp, Own, OwnOnFeatures, TrainingJob
-from hepml.data.store import open_columns
+from hepml.config import Mlp, Own, OwnOnFeatures, TrainingJob, inputs_of
+from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
 from hepml.inputs import on_device
 from hepml.inputs.features import Standardisation, fit_standardisation
-from hepml.inputs.source import Labels, Source, read_labels
+from hepml.inputs.source import Labels, Source, particle_counts, read_labels
 from hepml.models import build
 from hepml.models.own import Factory, import_factory
 from hepml.training.batches import Batches
 from hepml.training.checkpoint import Trained, save
 from hepml.training.loop import DivergedError, Fit, Report, fit
 from hepml.training.losses import balanced_weights
+from hepml.training.probe import make_probe, require_logits
 
 _COUNTED = 256  # events whose operations are counted
 
@@ -77,6 +79,8 @@ def train(
         costs = _costs(network, batches, stopping)
         save(folder, Trained(network.cpu(), job, fold, odds), result.record() | costs)
 
+    require_sound = _trial(network, job, samples, batches.to(device), factory)
+    require_sound()
     try:
         result = fit(network, batches.to(device), stopping.to(device), settings, report)
     except DivergedError as error:
@@ -87,6 +91,7 @@ def train(
         raise InputError(
             f"{error}; the network of epoch {error.fit.best_epoch} is kept in {folder}"
         ) from None
+    require_sound()
     keep(output, result)
 
 
@@ -115,6 +120,20 @@ def _with_factory(job: TrainingJob) -> tuple[TrainingJob, Factory | None]:
             f"{factory.name}: {factory.file} changed after the workflow had read it; start again"
         )
     return job.model_copy(update={"factory_sha256": factory.sha256}), factory
+
+
+def _trial(
+    network: nn.Module,
+    job: TrainingJob,
+    samples: Sequence[Columns],
+    events: Batches,
+    factory: Factory | None,
+) -> Callable[[], None]:
+    """What raises InputError if a user's own network gives no logits; nothing for our networks."""
+    if factory is None:
+        return lambda: None
+    particles = None if inputs_of(job.model) == "features" else particle_counts(samples)
+    return partial(require_logits, network, make_probe(events, particles), factory)
 
 
 def _batches(source: Source, labels: Labels, events: np.ndarray, name: str) -> Batches:

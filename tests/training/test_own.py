@@ -28,6 +28,36 @@ from torch import nn
 def build(features, width=1):
     return nn.Sequential(nn.Linear(features, width), nn.Linear(width, 1), nn.Flatten(0))
 """
+LATE = """
+import torch
+from torch import nn
+
+class Late(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.net = nn.Linear(features, 1)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, x):
+        self.steps += self.training
+        logit = self.net(x)[:, 0]
+        return torch.sigmoid(logit) if self.steps > 1 and not self.training else logit
+"""
+MEAN = """
+import torch
+from torch import nn
+
+class Mean(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.net = nn.Linear(features, 1)
+
+    def forward(self, features, momenta, counts):
+        total = torch.zeros(len(counts)).index_add(
+            0, torch.repeat_interleave(counts), self.net(features)[:, 0]
+        )
+        return total / counts
+"""
 PIXELS = """
 from torch import nn
 
@@ -210,3 +240,31 @@ def test_tied_weights_are_stored(samples, tmp_path):
     train(on_x(factory="tied:build"), samples, 0, tmp_path / "net", CPU, lambda _: None)
     network = load(tmp_path / "net", import_factory("tied:build")).network.network
     assert network[0].weight is network[1].weight
+
+
+def test_a_network_that_gives_probabilities_is_not_trained(samples, tmp_path):
+    sigmoid = LINEAR.replace("nn.Flatten(0)", "nn.Sigmoid(), nn.Flatten(0)")
+    (tmp_path / "wrong.py").write_text(sigmoid)
+    lines = []
+    with pytest.raises(InputError, match=r"wrong:build: whatever its parameters.*the sigmoid or"):
+        train(on_x(factory="wrong:build"), samples, 0, tmp_path / "net", CPU, lines.append)
+    assert not lines
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_network_is_tried_again_after_its_training(samples, tmp_path):
+    (tmp_path / "late.py").write_text(LATE)
+    lines = []
+    with pytest.raises(InputError, match=r"late:Late: whatever its parameters.*the sigmoid or"):
+        train(on_x(factory="late:Late"), samples, 0, tmp_path / "net", CPU, lines.append)
+    assert len(lines) == SHORT.epochs
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_jet_without_particles_that_breaks_a_network_is_told(write_jets, tmp_path):
+    (tmp_path / "mean.py").write_text(MEAN)
+    settings = OwnOnSets(factory="mean:Mean", inputs="sets", training=SHORT)
+    jets = [write_jets(label, events=400, mean=3) for label in (0, 1)]
+    message = r"mean:Mean: the network gives nan for \d+ of \d+ jets, the first of them with 0 part"
+    with pytest.raises(InputError, match=message):
+        train(job_of(settings), jets, 0, tmp_path / "net", CPU, lambda _: None)
