@@ -23,6 +23,7 @@ use rule score as score_smaller with:
             fold=FOLDS,
         ),
         data=f"{RESULTS}/data/{{sample}}",
+        own=own_files,
     output:
         f"{CURVE}/scores/{{sample}}.parquet",
     log:
