@@ -131,6 +131,14 @@ def test_importance_is_drawn_against_rank_with_its_error(importance, caption):
         assert image.get_clim() == (-0.3, 0.3)
 
 
+def test_too_few_jets_leave_empty_panels(caption, tmp_path):
+    few = removals(np.array([2, 3]), np.ones(5))
+    importance = importance_of({"signal": few, "background": few})
+    assert len(importance.ranks["signal"].jets) == 0
+    assert np.isnan(importance.cells["signal"].effect).all()
+    importance_figure(importance, "PT", caption).savefig(tmp_path / "figure.png")
+
+
 # --- images and gradients
 
 

@@ -81,6 +81,7 @@ def importance_of(classes: dict[str, Removals]) -> Importance:
         classes: "signal" and "background".
     """
     reach = max(float(np.quantile(np.abs(c.position), 0.99)) for c in classes.values())
+    reach = reach or 1.0  # single particles are at the centre
     edges = np.linspace(-reach, reach, CELLS + 1)
     return Importance(
         ranks={name: by_rank(removals) for name, removals in classes.items()},
