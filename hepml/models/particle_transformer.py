@@ -41,11 +41,12 @@ class Architecture:
 
 PUBLISHED = Architecture()
 SMALL = Architecture(
-    embedding=(64, 64),
-    pair_embedding=(16, 16),
+    embedding=(32, 32),
+    pair_embedding=(8,),
     heads=4,
     layers=2,
     class_layers=1,
+    dropout=0.0,
     pair_form="massless",
 )  # trains on a CPU
 
