@@ -165,7 +165,7 @@ class Data(Settings):
     schema_: str | Schema = Field(alias="schema")
     variables: dict[Name, Expression] = Field(min_length=1)
     selection: dict[str, Expression] = Field({}, description="cut-flow step: expression")
-    invalid: Literal["fail", "drop"] = Field("fail", description="NaN or infinity in a variable")
+    invalid: Literal["fail", "drop"] = Field("fail", description="NaN, infinity, negative energy")
     particles: bool = Field(True, description="also store the particles")
     spectators: tuple[Name, ...] = Field((), description="variables copied beside the scores")
 

@@ -59,19 +59,46 @@ def particle_columns(
 
 
 def broken_particles(
-    counts: Int64[np.ndarray, " events"],
+    particles: Particles,
+    arrays: Mapping[str, ak.Array],
+    kept: Bool[np.ndarray, " events"],
     table: Float32[np.ndarray, "particles fields"],
-    fields: Sequence[str],
-) -> dict[str, Bool[np.ndarray, " events"]]:
-    """Events that have a NaN or infinite particle, for each field that has any."""
-    if np.isfinite(table.sum()):  # then every term is
+) -> dict[str, Bool[np.ndarray, " kept"]]:
+    """Events with a particle that cannot be, for each branch that is to blame.
+
+    That is a value which is NaN or infinite, or too large for single precision, and a negative
+    energy.
+
+    Args:
+        particles: which branches hold what.
+        arrays: branch: ``events * var * number``.
+        kept: which events.
+        table: of the particles of these events, from :func:`particle_columns`.
+
+    Returns:
+        Events by what is wrong, in words; empty if all is well.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        sound = np.isfinite(table.sum()) and not (table[:, MOMENTUM.index("energy")] < 0).any()
+    if sound:  # a finite sum has finite terms
         return {}
+    counts = _counts(arrays[particle_branches(particles)[0]])[kept]
     event = np.repeat(np.arange(len(counts)), counts)
-    broken: dict[str, Bool[np.ndarray, " events"]] = {}
-    for column, field in enumerate(fields):
-        bad = event[~np.isfinite(table[:, column])]
-        if bad.size:
-            broken[f"particles.{field}"] = np.bincount(bad, minlength=len(counts)) > 0
+    broken: dict[str, Bool[np.ndarray, " kept"]] = {}
+
+    def blame(what: str, bad: Bool[np.ndarray, " particles"]) -> None:
+        if bad.any():
+            broken[what] = np.bincount(event[bad], minlength=len(counts)) > 0
+
+    for name in dict.fromkeys(particle_branches(particles)):
+        values = ak.to_numpy(ak.flatten(arrays[name][kept], axis=1))
+        blame(f"branch {name!r} of the particles", ~np.isfinite(values))
+        if name == particles.energy:
+            blame(f"branch {name!r} of the particles (negative energy)", values < 0)
+    known = np.logical_or.reduce(list(broken.values())) if broken else np.zeros(len(counts), bool)
+    for column, field in enumerate(particle_fields(particles)):
+        bad = ~np.isfinite(table[:, column]) & ~known[event]
+        blame(f"particles.{field} (too large for single precision)", bad)
     return broken
 
 

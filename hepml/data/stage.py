@@ -67,7 +67,7 @@ def make_columns(job: DataJob, files: Sequence[str], output: Path) -> None:
     recipe = read_recipe(job)
     steps = ["all events", *(name for name, _ in recipe.selection)]
     if job.data.invalid == "drop":
-        steps.append("finite variables")
+        steps.append("valid values")
     sample = _Sample(job, recipe, CutFlow(steps), Generated())
     with (
         new_folder(output) as folder,
@@ -183,11 +183,11 @@ def _append(sample: _Sample, chunk: Chunk, identity: tuple[str, ...], writer: Co
     rows = _selected(events, kept)
     rows.columns["weight"] = weight[kept]
     rows.columns.update(_identity(sample.job, events, identity, kept))
-    finite = _finite(job, recipe, rows, chunk.start + np.flatnonzero(kept))
+    valid = _valid(sample, events, rows, kept)
     if job.data.invalid == "drop":
-        cutflow.add(len(cutflow.steps) - 1, rows.columns["weight"][finite])
-    if not finite.all():
-        rows = rows.keep(finite)
+        cutflow.add(len(cutflow.steps) - 1, rows.columns["weight"][valid])
+    if not valid.all():
+        rows = rows.keep(valid)
     writer.append(rows.columns, rows.counts, rows.particles)
 
 
@@ -269,27 +269,30 @@ def _one_number(name: str, values: ak.Array) -> np.ndarray:
     return numbers
 
 
-def _finite(
-    job: DataJob, recipe: Recipe, rows: _Rows, entries: np.ndarray
-) -> Bool[np.ndarray, " events"]:
-    """Which events have finite variables and particles only.
+def _valid(
+    sample: _Sample, events: Events, rows: _Rows, kept: Bool[np.ndarray, " events"]
+) -> Bool[np.ndarray, " kept"]:
+    """Which events have variables that are numbers, and particles that can be.
 
     Raises:
-        InputError: naming each variable with its number of broken events and the first entry,
-            unless the policy is to drop such events.
+        InputError: naming each variable and branch with its number of broken events and the first
+            entry, unless the policy is to drop such events.
     """
-    broken = {name: ~np.isfinite(rows.columns[name]) for name in recipe.variables}
-    if rows.counts is not None and rows.particles is not None:
-        broken |= broken_particles(rows.counts, rows.particles, recipe.particle_fields)
+    recipe = sample.recipe
+    broken = {repr(name): ~np.isfinite(rows.columns[name]) for name in recipe.variables}
+    if rows.particles is not None and recipe.schema.particles:
+        arrays = events.chunk.arrays
+        broken |= broken_particles(recipe.schema.particles, arrays, kept, rows.particles)
     bad = np.logical_or.reduce(list(broken.values()))
-    if job.data.invalid == "fail" and bad.any():
+    if sample.job.data.invalid == "fail" and bad.any():
+        entries = events.chunk.start + np.flatnonzero(kept)
         found = "; ".join(
-            f"{name!r} ({np.count_nonzero(b)} events, first at entry {entries[np.argmax(b)]})"
-            for name, b in broken.items()
+            f"{what} ({np.count_nonzero(b)} events, first at entry {entries[np.argmax(b)]})"
+            for what, b in broken.items()
             if b.any()
         )
         raise InputError(
-            f"NaN, infinite or missing values in {found}, among entries {entries[0]} to "
-            f"{entries[-1]}; select them away, mend the expression, or set data.invalid: drop"
+            f"NaN, infinite, missing or impossible values in {found}, among entries {entries[0]} "
+            f"to {entries[-1]}; select them away, mend the expression, or set data.invalid: drop"
         )
     return ~bad

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -190,7 +192,7 @@ def _broken(tmp_path, ntuple, write_tree):
 def test_nan_is_an_error_by_default(run, broken):
     with pytest.raises(
         InputError,
-        match=r"broken\.root: NaN, .* missing values in 'pt' \(2 events, first at entry 2\)",
+        match=r"broken\.root: NaN, .* values in 'pt' \(2 events, first at entry 2\), among",
     ):
         run([broken])
 
@@ -198,25 +200,63 @@ def test_nan_is_an_error_by_default(run, broken):
 def test_nan_is_dropped_and_counted_on_request(run, broken):
     columns, flow = run([broken], data={"invalid": "drop"})
     assert columns["pt"].tolist() == [0, 10, 30, 40, 60, 70]
-    assert flow["steps"][-1]["step"] == "finite variables"
+    assert flow["steps"][-1]["step"] == "valid values"
     assert flow["steps"][-1]["raw"] == 6
     assert columns.particles().offsets.tolist() == [0, 0, 1, 4, 4, 6, 9]
 
 
-def test_broken_particles_are_found_too(tmp_path, run, write_tree):
+CARTESIAN = {"px": "p_x", "py": "p_y", "pz": "p_z", "energy": "p_e", "fields": {"d0": "p_d0"}}
+CYLINDRICAL = {"pt": "p_x", "eta": "p_y", "phi": "p_z", "mass": "p_e", "fields": {"d0": "p_d0"}}
+
+
+@pytest.mark.parametrize(
+    ("particles", "branch", "value", "blamed"),
+    [
+        (CARTESIAN, "x", np.nan, "branch 'p_x' of the particles"),
+        (CARTESIAN, "e", np.inf, "branch 'p_e' of the particles"),
+        (CARTESIAN, "e", -0.5, "branch 'p_e' of the particles (negative energy)"),
+        (CARTESIAN, "d0", np.nan, "branch 'p_d0' of the particles"),
+        (CARTESIAN, "y", 1e300, "particles.py (too large for single precision)"),
+        (CYLINDRICAL, "y", np.nan, "branch 'p_y' of the particles"),
+        (CYLINDRICAL, "y", 1e3, "particles.pz (too large for single precision)"),
+    ],
+)
+def test_broken_particles_are_named_by_file_entry_and_branch(
+    tmp_path, run, write_tree, particles, branch, value, blamed
+):
     import awkward as ak
 
-    px = ak.Array([[1.0], [], [2.0, np.nan], [4.0]])
-    part = ak.zip({"px": px, "py": px * 0 + 1, "pz": px * 0 + 1})
-    branches = {"event": np.arange(4), "part": part}
-    schema = {"tree": "tree", "identity": [["event"]],
-              "particles": {"px": "part_px", "py": "part_py", "pz": "part_pz"}}  # fmt: skip
+    good = ak.Array([[1.0], [], [2.0], [4.0], [], [2.0, 1.0, 1.0], [4.0]])
+    columns = {name: good for name in ("x", "y", "z", "e", "d0")}
+    columns[branch] = ak.Array([[1.0], [], [2.0], [4.0], [], [2.0, value, 1.0], [4.0]])
+    branches = {"event": np.arange(7), "p": ak.zip(columns)}
+    schema = {"tree": "tree", "identity": [["event"]], "particles": particles}
     file = write_tree(tmp_path / "a.root", branches)
-    with pytest.raises(InputError, match=r"'particles.px' \(1 events, first at entry 2\)"):
-        run([file], {"x": "event"}, schema=schema)
-    columns, _ = run([file], {"x": "event"}, schema=schema, data={"invalid": "drop"})
-    assert columns["x"].tolist() == [0, 1, 3]
-    assert columns.particles().values[:, 0].tolist() == [1, 4]
+    # the first two events are selected away: entries are those of the file
+    common = {"schema": schema, "data": {"selection": {"later": "event > 1"}}}
+    message = re.escape(f"a.root: NaN, infinite, missing or impossible values in {blamed} (1 ")
+    with pytest.raises(InputError, match=message + r"events, first at entry 5\)[,;]"):
+        run([file], {"x": "event"}, **common)
+    common["data"]["invalid"] = "drop"
+    columns, flow = run([file], {"x": "event"}, **common)
+    assert columns["x"].tolist() == [2, 3, 4, 6]
+    assert np.isfinite(columns.particles().values).all()
+    assert [step["raw"] for step in flow["steps"]] == [7, 5, 4]
+
+
+def test_the_entry_of_a_broken_particle_is_counted_through_chunks(
+    tmp_path, run, ntuple, write_tree, monkeypatch
+):
+    import awkward as ak
+
+    branches = ntuple(0, 300)
+    px = branches["part"]["px"].layout.content.data
+    px[-1] = np.nan  # a particle of the last event
+    assert np.isnan(ak.flatten(branches["part"]["px"])[-1])
+    file = write_tree(tmp_path / "a.root", branches)
+    monkeypatch.setattr(ntuples, "CHUNK", 500)
+    with pytest.raises(InputError, match=r"branch 'part_px' .*\(1 events, first at entry 299\)"):
+        run([file])
 
 
 def test_missing_values_of_variables_are_invalid(tmp_path, run, ntuple, write_tree):
