@@ -166,10 +166,14 @@ def render(report: Report) -> str:
 
 
 def collected_warnings(report: Report) -> list[str]:
-    """Every warning of the comparison and of the methods, once, in order."""
+    """Every warning of the comparison, the methods and the trainings, once, in order."""
     found = [str(warning) for warning in report.comparison["warnings"]]
     for method in report.methods:
-        found += [f"{method['title']}: {warning}" for warning in method["warnings"]]
+        name, folds = method["title"], report.trainings.get(method["method"], ())
+        found += [f"{name}: {warning}" for warning in method["warnings"]]
+        # what a network does not see hardly differs between folds: the first speaks for all
+        unseen = folds[0].get("warnings", ()) if folds else ()
+        found += [f"{name}: {warning}" for warning in unseen]
     return list(dict.fromkeys(found))
 
 

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import torch
 
 from hepml.artifacts import new_file
-from hepml.data.store import open_columns
+from hepml.config import Model, inputs_of
+from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
 from hepml.inputs import on_device
-from hepml.inputs.source import Source
+from hepml.inputs.source import Source, particle_counts
 from hepml.models.own import Factory
 from hepml.scores.predict import logits
 from hepml.training.checkpoint import Trained, load_folds
@@ -55,7 +56,10 @@ def score(
     seen = _score_by(trained, source, teacher)
     if not np.isfinite(unseen).all():
         worst = int(np.argmin(np.isfinite(unseen)))
-        raise InputError(f"{data}: score of event {worst} is not finite; look at its variables")
+        raise InputError(
+            f"{data}: score of event {worst} is not finite; look at its "
+            f"{_read(columns, trained[0].job.model, worst)}"
+        )
     offsets = np.array([network.log_prior_odds for network in trained])
     identity = {name: np.asarray(columns[name]) for name in ("event_id", "fold", "label", "weight")}
     table = {
@@ -77,3 +81,10 @@ def _score_by(trained: Sequence[Trained], source: Source, network: np.ndarray) -
         chosen = np.flatnonzero(network == number)
         result[chosen] = logits(model.network, source, chosen)
     return result
+
+
+def _read(columns: Columns, model: Model, event: int) -> str:
+    """What a network read of an event, in words."""
+    if inputs_of(model) == "features":
+        return "variables"
+    return f"{particle_counts([columns])[event]} particles"

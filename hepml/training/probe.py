@@ -45,6 +45,9 @@ class Probe:
 def make_probe(events: Batches, particles: Int64[np.ndarray, " all"] | None) -> Probe:
     """Jets spread evenly over all, and those with the fewest and the most particles.
 
+    A jet without particles is added to particles and images, whether there is one or not: one day
+    there will be, and to take particles away, as a figure does, makes one.
+
     Args:
         events: to choose from, on the device of the network.
         particles: of each event that the source has; None where networks read no particles.
@@ -60,7 +63,16 @@ def make_probe(events: Batches, particles: Int64[np.ndarray, " all"] | None) -> 
     positions = np.unique([0, 1, len(some) // 2, len(some) - 1])
     singles = _some(some, positions).ordered(1)
     alone = {int(place): inputs for place, (inputs, _, _) in zip(positions, singles, strict=True)}
-    return Probe(together, alone, len(some), None if particles is None else particles[some.events])
+    if particles is None:
+        return Probe(together, alone, len(some), None)
+    counts = np.append(particles[some.events], 0)
+    return Probe(_with_an_empty_jet(together), alone, len(some) + 1, counts)
+
+
+def _with_an_empty_jet(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Append a jet without particles to images, or to features, momenta and counts."""
+    *packed, last = inputs
+    return *packed, torch.cat([last, torch.zeros_like(last[:1])])
 
 
 def _some(events: Batches, chosen: Int64[np.ndarray, " chosen"]) -> Batches:
@@ -150,7 +162,8 @@ class _Trial:
             first = f", the first of them with {self.probe.particles[broken[0]]} particles"
         raise self.error(
             f"the network gives {logits[broken[0]].item()} for {broken.size} of {self.probe.jets} "
-            f"jets{first}; look for divisions by zero, logarithms and means over no particles"
+            f"jets{first}; look for divisions by zero, logarithms and means over no particles, "
+            "which a jet may have"
         )
 
     def require_own(self, logits: Tensor) -> None:

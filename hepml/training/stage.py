@@ -19,6 +19,7 @@ from hepml.errors import InputError
 from hepml.inputs import on_device
 from hepml.inputs.features import Standardisation, fit_standardisation
 from hepml.inputs.source import Labels, Source, particle_counts, read_labels
+from hepml.inputs.unseen import find_unseen
 from hepml.models import build
 from hepml.models.own import Factory, import_factory
 from hepml.training.batches import Batches
@@ -74,9 +75,12 @@ def train(
     torch.manual_seed(job.seed * 1000 + fold)
     network = build(job.model, _standardisation(job, batches), factory).to(device)
     settings = job.model.training
+    unseen = find_unseen(samples, job.model, training)
+    if unseen:
+        report(unseen.told())
 
     def keep(folder: Path, result: Fit) -> None:
-        costs = _costs(network, batches, stopping)
+        costs = _costs(network, batches, stopping) | (unseen.record() if unseen else {})
         save(folder, Trained(network.cpu(), job, fold, odds), result.record() | costs)
 
     require_sound = _trial(network, job, samples, batches.to(device), factory)

@@ -222,3 +222,24 @@ def test_an_older_report_stays_if_a_new_one_fails(write, sources, tmp_path, writ
     with pytest.raises(KeyError, match="z_counting"):
         write(replace(sources, comparison=write_changed(sources.comparison, broken)))
     assert (tmp_path / "report.html").read_bytes() == before
+
+
+def test_what_networks_do_not_see_is_told(write, sources, tmp_path):
+    """Of the first fold of a network on particles: in the table, and among the warnings."""
+    assert "Without particles" not in Page(write(sources)).text
+    first = sources.training[0]
+    content = json.loads((first / "model.json").read_text(encoding="utf-8"))
+    content["warnings"] = ["7 of 1234 jets have no particle"]
+    content["unseen"] = {
+        "jets": 1234, "empty": 7, "single": 8, "cut": 99, "particles_cut": 0.034,
+        "examined": 1234, "pt_unseen": 0.0012, "blank": 9, "limit": "maximum 21",
+    }  # fmt: skip
+    folder = tmp_path / first.parent.name / first.name
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps(content), encoding="utf-8")
+    page = Page(write(replace(sources, training=(folder, *sources.training[1:]))))
+    row = re.search(r"Without particles.*?maximum 21", page.text).group()
+    # number of jets, without, with one, cut; shares of particles and of pT
+    assert "MLP123478993.4%0.12%maximum21" in re.sub(r"\s", "", row)
+    warnings = page.text[page.text.index("Read the numbers") : page.text.index("Comparison")]
+    assert "MLP: 7 of 1234 jets have no particle" in warnings

@@ -178,6 +178,40 @@ def test_a_network_on_images(write_jets, tmp_path):
     assert content["architecture"] == "own"
 
 
+def test_what_is_not_seen_of_jets_is_counted_told_and_warned_of(write_jets, tmp_path):
+    settings = OwnOnSets(
+        factory="examples/deepsets.py:build", inputs="sets", maximum=3, training=SHORT
+    )
+    jets = [write_jets(label, events=300, mean=3) for label in (0, 1)]
+    lines = []
+    train(job_of(settings), jets, 0, tmp_path / "net", CPU, lines.append)
+    content = json.loads((tmp_path / "net/model.json").read_text())
+    columns = [open_columns(folder) for folder in jets]
+    counts = np.concatenate([np.diff(c.particles().offsets)[c["fold"] == 2] for c in columns])
+    lost = content["unseen"]
+    assert lost["jets"] == content["training_events"] == len(counts)
+    for name, expected in (("empty", counts == 0), ("single", counts == 1), ("cut", counts > 3)):
+        assert lost[name] == np.count_nonzero(expected) > 0
+    # all particles are equally hard
+    share = np.maximum(counts - 3, 0).sum() / counts.sum()
+    assert lost["particles_cut"] == pytest.approx(share)
+    assert lost["pt_unseen"] == pytest.approx(share, rel=1e-5)
+    assert [warning.split(":")[0] for warning in content["warnings"]] == [
+        f"{lost['empty']} of {len(counts)} jets have no particle",
+        f"{lost['cut']} of {len(counts)} jets have more particles than are kept, the hardest "
+        "(maximum 3)",
+    ]
+    assert lines[0].startswith(f"{len(counts)} jets, of which {lost['empty']} have no particle")
+
+
+@pytest.mark.parametrize("model", [on_x().model, None], ids=["own", "mlp"])
+def test_a_feature_that_does_not_vary_is_named(samples, job, tmp_path, model):
+    for sample in samples:
+        np.save(sample / "noise.npy", np.full(900, 4.0, np.float32))
+    with pytest.raises(InputError, match=r"features \['noise'\] do not vary in the training folds"):
+        train(job_of(model) if model else job, samples, 0, tmp_path / "net", CPU, lambda _: None)
+
+
 def test_variables_are_standardised_with_what_it_was_trained_on(trained):
     network = load(trained, import_factory("linear:build")).network
     # noise is drawn with mean 5 and deviation 3, x with mean 0 and 1: 600 events of a third each

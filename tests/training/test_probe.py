@@ -287,17 +287,56 @@ def test_a_network_is_left_as_it_was(probe):
 
 def test_jets_with_the_fewest_and_the_most_particles_are_tried():
     particles = np.full(1000, 20)
-    particles[[137, 733]] = [0, 99]
-    x = torch.arange(1000.0)[:, None]
-    chosen = make_probe(events(x), particles)
-    assert chosen.jets == 130
-    assert chosen.together[0][:2, 0].tolist() == [137, 733]
-    assert [chosen.alone[k][0].item() for k in range(2)] == [137, 733]
-    assert chosen.particles[:2].tolist() == [0, 99]
+    particles[[137, 733]] = [1, 99]
+    images = torch.arange(1.0, 1001.0).reshape(1000, 1, 1, 1).expand(-1, 2, 5, 5)
+    chosen = make_probe(events(images), particles)
+    assert chosen.jets == 131
+    first = chosen.together[0][:, 0, 0, 0].tolist()
+    assert first[:2] == [138, 734]
+    assert first[-1] == 0  # an empty image at the end
+    assert [chosen.alone[k][0][0, 0, 0, 0].item() for k in range(2)] == [138, 734]
+    assert chosen.particles[[0, 1, -1]].tolist() == [1, 99, 0]
 
-    class Mean(nn.Linear):
-        def forward(self, x):
-            return super().forward(x)[:, 0] + torch.where(x[:, 0] == 137, torch.nan, 0.0)
 
-    message = refused(Mean(1, 1), chosen)
-    assert "gives nan for 1 of 130 jets, the first of them with 0 particles" in message
+class Sets:
+    """A source of three particles per jet."""
+
+    def take(self, events):
+        jets = len(events)
+        return torch.randn(3 * jets, 7), torch.randn(3 * jets, 4), torch.full((jets,), 3)
+
+
+class MeanOfParticles(nn.Module):
+    """With a minimum for the number that is divided by."""
+
+    def __init__(self, minimum):
+        super().__init__()
+        self.net, self.minimum = nn.Linear(7, 1), minimum
+
+    def forward(self, features, momenta, counts):  # noqa: ARG002
+        jet = torch.repeat_interleave(counts)
+        total = torch.zeros(len(counts)).index_add(0, jet, self.net(features)[:, 0])
+        return total / counts.clamp(min=self.minimum)
+
+
+def test_a_jet_without_particles_is_tried_also_if_there_is_none():
+    label = torch.arange(200) % 2
+    jets = Batches(Sets(), np.arange(200), label.float(), torch.ones(200))
+    chosen = make_probe(jets, np.full(200, 3))
+    features, momenta, counts = chosen.together
+    assert len(features) == len(momenta) == 3 * (chosen.jets - 1) == counts.sum()
+    assert counts[-1] == 0
+    message = refused(MeanOfParticles(0), chosen)
+    assert f"gives nan for 1 of {chosen.jets} jets, the first of them with 0 particles" in message
+
+
+def test_a_network_that_takes_jets_without_particles_is_accepted():
+    class Steady(Sets):
+        def take(self, events):
+            generator = torch.Generator().manual_seed(4)
+            features = torch.randn(200, 3, 7, generator=generator)[torch.from_numpy(events)]
+            return features.flatten(0, 1), features[..., :4].flatten(0, 1), super().take(events)[2]
+
+    label = torch.arange(200) % 2
+    jets = Batches(Steady(), np.arange(200), label.float(), torch.ones(200))
+    require_logits(MeanOfParticles(1), make_probe(jets, np.full(200, 3)), FACTORY)
