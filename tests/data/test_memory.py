@@ -33,6 +33,7 @@ def test_memory_stays_flat_as_files_grow(tmp_path, make_job):
         with uproot.recreate(paths[name], compression=None) as file:
             for basket in range(baskets):
                 flat = random.normal(size=(4, 100_000)).astype(np.float32)
+                flat[3] = np.abs(flat[3])  # an energy
                 columns = zip(("px", "py", "pz", "e"), flat, strict=True)
                 part = ak.zip({name: ak.unflatten(v, [50] * 2000) for name, v in columns})
                 event = np.arange(2000) + 2000 * basket
