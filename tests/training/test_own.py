@@ -64,6 +64,20 @@ from torch import nn
 def build(channels, pixels):
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * pixels**2, 1), nn.Flatten(0))
 """
+EXPLODING = """
+import torch
+from torch import nn
+
+class Exploding(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.net = nn.Linear(features, 1)
+        self.steps = 0
+
+    def forward(self, x):
+        self.steps += self.training
+        return self.net(x)[:, 0] * (torch.inf if self.steps > 5 else 1)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +157,25 @@ def test_edge_convolutions_learn(write_jets, tmp_path):
     history = json.loads((tmp_path / "net/model.json").read_text())["history"]
     # ln 2 = 0.69 without learning; the exact ratio has 0.335 (20k jets of each class)
     assert history[-1]["validation_loss"] < 0.5
+
+
+def test_training_that_explodes_leaves_the_last_good_network_beside(samples, tmp_path):
+    """Three steps per epoch; the sixth call in training, a trial included, is lost."""
+    (tmp_path / "exploding.py").write_text(EXPLODING)
+    training = Training(epochs=4, patience=3, batch_size=256, learning_rate=3e-3)
+    message = r"not finite at step . of epoch 2 .* network of epoch 1 is kept in .*net.last_good"
+    with pytest.raises(InputError, match=message):
+        train(
+            on_x(factory="exploding:Exploding", training=training),
+            samples,
+            0,
+            tmp_path / "net",
+            CPU,
+            lambda _: None,
+        )
+    assert not (tmp_path / "net").exists()
+    kept = load(tmp_path / "net.last_good", import_factory("exploding:Exploding"))
+    assert all(torch.isfinite(weight).all() for weight in kept.network.parameters())
 
 
 @pytest.mark.parametrize("example", ["deepsets", "edgeconv"])
