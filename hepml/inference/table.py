@@ -20,7 +20,8 @@ COLUMNS = {
     "background.",
     "Z unbinned": "expected significance of a fit in which every event counts with its own "
     "likelihood ratio, background uncertainty included: all that the score knows, if it is a "
-    "likelihood ratio.",
+    "likelihood ratio. The statistics of the simulated background is not in it, unlike in the "
+    "binned fit.",
     "ΔZ binned": "difference to the cuts in the binned fit, where a score has more bins than the "
     "cuts: beyond ΔZ counting it is what the shape of the score adds, which the same cut variable "
     "would gain too if it were binned.",
