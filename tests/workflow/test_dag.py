@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.parametrize(
     ("config", "networks", "folds"),
-    [("config", 1, 5), ("quick", 1, 3), ("oracle", 1, 5), ("oracle_jets", 3, 5)],
+    [("config", 2, 4), ("full", 3, 5), ("quick", 1, 3), ("oracle", 1, 5), ("oracle_jets", 3, 5)],
 )
 def test_every_shipped_config_plans_completely(workflow, config, networks, folds):
     jobs = workflow.rerun("--configfile", f"config/{config}.yaml")
@@ -30,8 +30,8 @@ def test_without_a_config_the_reference_analysis_is_planned(workflow):
     given = workflow.rerun("--configfile", "config/config.yaml")
     assert workflow.rerun() == given
     # and settings on the command line change it instead of replacing it
-    assert workflow.rerun("--config", "folds=3")["train"] == 3
-    changed = workflow.rerun("--config", "analysis=mine", "data={particles: true}")
+    assert workflow.rerun("--config", "folds=3")["train"] == 2 * 3
+    changed = workflow.rerun("--config", "analysis=mine", "data={invalid: drop}")
     assert changed == given
 
 
