@@ -2,57 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from hepml.models.dropout import Dropout
 from hepml.models.packing import Group
-
-
-class Dropout(nn.Module):
-    """Dropout that costs little on a CPU: one random byte decides per value.
-
-    The probability is rounded to a multiple of 1/256 there (0.1 becomes 26/256) and what is kept is
-    scaled accordingly, so that the mean is exact. On a GPU it is the usual dropout.
-
-    Args:
-        probability: to drop a value in training.
-    """
-
-    def __init__(self, probability: float) -> None:
-        super().__init__()
-        self.threshold = round(256 * probability)
-        self.probability = probability
-
-    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Drop values in training, leave them alone otherwise."""
-        if not self.training or self.threshold == 0:
-            return x
-        if x.is_cuda:
-            return functional.dropout(x, self.probability)
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.threshold
-        return _Keep.apply(x, kept, 256 / (256 - self.threshold))  # type: ignore[no-untyped-call]
-
-
-class _Keep(torch.autograd.Function):
-    """Where ``kept``, x times ``scale``; a float mask would cost twice as much."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:  # noqa: ANN401
-        ctx.save_for_backward(kept)
-        ctx.scale = scale
-        return torch.where(kept, x, x.new_zeros(())).mul_(scale)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        (kept,) = ctx.saved_tensors
-        return torch.where(kept, grad, grad.new_zeros(())).mul_(ctx.scale), None, None
 
 
 @dataclass(frozen=True)
@@ -65,7 +22,6 @@ class BlockShape:
     width: int = 128
     heads: int = 8
     expansion: int = 4
-    dropout: float = 0.1
 
 
 def glorot(linear: nn.Linear, step: float = 1.0, matrices: int = 1) -> None:
@@ -89,10 +45,11 @@ class Block(nn.Module):
 
     Args:
         shape: of the block.
+        dropout: one for the whole network.
         step: scales the initial weights of what is added to the residual.
     """
 
-    def __init__(self, shape: BlockShape, step: float = 1.0) -> None:
+    def __init__(self, shape: BlockShape, dropout: Dropout, step: float = 1.0) -> None:
         super().__init__()
         width, hidden = shape.width, shape.expansion * shape.width
         if width % shape.heads:
@@ -108,7 +65,7 @@ class Block(nn.Module):
         self.post_activation_norm = nn.LayerNorm(hidden)
         self.narrow = nn.Linear(hidden, width)
         self.residual_scale = nn.Parameter(torch.ones(width))
-        self.dropout = Dropout(shape.dropout)
+        self.dropout = dropout
         glorot(self.qkv, matrices=3)
         glorot(self.widen)
         glorot(self.out, step)
@@ -120,40 +77,13 @@ class Block(nn.Module):
         """Residual step of attention; scaling heads after the projection scales its rows."""
         scale = self.head_scale.repeat_interleave(len(self.out.bias) // self.heads)
         mixed = functional.linear(mixed, self.out.weight * scale[:, None], self.out.bias * scale)
-        return x + self.dropout(self.post_attention_norm(mixed))
+        return self.dropout.add(x, self.post_attention_norm(mixed))
 
     def add_network(self, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
         """Residual step of the network."""
         hidden = self.dropout(functional.gelu(self.widen(self.pre_network_norm(x))))
         hidden = self.narrow(self.post_activation_norm(hidden))
         return torch.addcmul(self.dropout(hidden), self.residual_scale, x)
-
-    def attend(
-        self,
-        q: Float[Tensor, "jets heads queries depth"],
-        k: Float[Tensor, "jets heads keys depth"],
-        v: Float[Tensor, "jets heads keys depth"],
-        bias: Float[Tensor, " jets #heads #queries keys"],
-    ) -> Float[Tensor, "jets queries width"]:
-        """softmax(QKᵀ/√d + bias) V (arXiv:1706.03762, Eq. 1), heads side by side.
-
-        On a CPU the products are written out: torch's own falls back to that, less lean, as soon as
-        the bias needs a gradient.
-        """
-        if q.is_cuda:
-            p = self.dropout.probability if self.training else 0.0
-            mixed = functional.scaled_dot_product_attention(q, k, v, bias.to(q.dtype), p)
-        else:
-            shape = (*q.shape[:3], k.shape[2])
-            scores = torch.baddbmm(
-                bias.expand(shape).flatten(0, 1),
-                q.flatten(0, 1),
-                k.flatten(0, 1).mT,
-                alpha=q.shape[-1] ** -0.5,
-            )
-            mixed = self.dropout(scores.softmax(-1)) @ v.flatten(0, 1)
-            mixed = mixed.view(q.shape)
-        return mixed.transpose(1, 2).flatten(2)
 
 
 class ParticleBlock(Block):
@@ -171,7 +101,31 @@ class ParticleBlock(Block):
         """
         table = group.pad(self.qkv(self.pre_attention_norm(x))).unflatten(2, (3, self.heads, -1))
         q, k, v = table.permute(2, 0, 3, 1, 4).contiguous()
-        return self.add_network(self.add_attention(x, group.unpad(self.attend(q, k, v, bias))))
+        mixed = self._attend(q, k, v, bias).transpose(1, 2).flatten(2)
+        return self.add_network(self.add_attention(x, group.unpad(mixed)))
+
+    def _attend(
+        self,
+        q: Float[Tensor, "jets heads length depth"],
+        k: Float[Tensor, "jets heads length depth"],
+        v: Float[Tensor, "jets heads length depth"],
+        bias: Float[Tensor, " jets #heads #length length"],
+    ) -> Float[Tensor, "jets heads length depth"]:
+        """softmax(QKᵀ/√d + bias) V (arXiv:1706.03762, Eq. 1).
+
+        On a CPU the products are written out: torch's own falls back to that, less lean, as soon as
+        the bias needs a gradient.
+        """
+        if q.is_cuda:
+            p = self.dropout.probability if self.training else 0.0
+            return functional.scaled_dot_product_attention(q, k, v, bias.to(q.dtype), p)
+        scores = torch.baddbmm(
+            bias.expand(*q.shape[:3], k.shape[2]).flatten(0, 1),
+            q.flatten(0, 1),
+            k.flatten(0, 1).mT,
+            alpha=q.shape[-1] ** -0.5,
+        )
+        return (self.dropout(scores.softmax(-1)) @ v.flatten(0, 1)).view(q.shape)
 
 
 class ClassBlock(Block):
@@ -180,24 +134,42 @@ class ClassBlock(Block):
     def forward(
         self, token: Float[Tensor, "jets width"], x: Float[Tensor, "tokens width"], group: Group
     ) -> Float[Tensor, "jets width"]:
-        """Update the class token of each jet of a group.
+        """Update the class token of each jet of a group; see :meth:`attend`."""
+        return self.update(token, self.attend(token, x, group))
+
+    def attend(
+        self, token: Float[Tensor, "jets width"], x: Float[Tensor, "tokens width"], group: Group
+    ) -> Float[Tensor, "jets width"]:
+        """What the class token of each jet of a group finds.
+
+        There is one query per jet, so the matrices of keys and values act on the query and on the
+        result instead of all particles: q·(K x) = (Kᵀ q)·x, and Σ p V x = V Σ p x. The biases of
+        the keys add the same to all scores of a jet, which softmax takes away.
 
         Args:
             token: of each jet.
             x: tokens of the particles.
             group: which of them are of one jet.
         """
-        width = token.shape[1]
-        of_query, of_rest = self.qkv.weight.split([width, 2 * width])
-        bias_of_query, bias_of_rest = self.qkv.bias.split([width, 2 * width])
+        of_query, of_key, of_value = self.qkv.weight.chunk(3)
+        bias_of_query, _, bias_of_value = self.qkv.bias.chunk(3)
         query = functional.linear(token, of_query, bias_of_query)  # not normalised, as published
-        own = functional.linear(self.pre_attention_norm(token), of_rest, bias_of_rest)
-        theirs = functional.linear(self.pre_attention_norm(x), of_rest, bias_of_rest)
-        table = torch.cat([own[:, None], group.pad(theirs)], 1)
-        k, v = table.unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
-        q = query.unflatten(1, (self.heads, 1, -1))
-        bias = functional.pad(off_padding(group, like=theirs), (1, 0))
-        return self.add_network(self.add_attention(token, self.attend(q, k, v, bias).flatten(0, 1)))
+        seen = group.pad(self.pre_attention_norm(x))
+        seen = torch.cat([self.pre_attention_norm(token)[:, None], seen], 1)
+        query = query.unflatten(1, (self.heads, -1)).transpose(0, 1)
+        depth = query.shape[-1]
+        query = (query @ of_key.unflatten(0, (self.heads, depth))).transpose(0, 1)
+        hidden = functional.pad(off_padding(group, like=query)[:, 0], (1, 0))
+        scores = torch.baddbmm(hidden.to(query.dtype), query, seen.mT, alpha=depth**-0.5)
+        found = (scores.softmax(-1) @ seen).transpose(0, 1)  # (heads, jets, width)
+        mixed = found @ of_value.unflatten(0, (self.heads, depth)).mT
+        return mixed.transpose(0, 1).flatten(1) + bias_of_value
+
+    def update(
+        self, token: Float[Tensor, "jets width"], found: Float[Tensor, "jets width"]
+    ) -> Float[Tensor, "jets width"]:
+        """Residual steps of the class tokens with what they found."""
+        return self.add_network(self.add_attention(token, found))
 
 
 def off_padding(group: Group, like: Tensor) -> Float[Tensor, "jets 1 1 length"]:

@@ -142,9 +142,9 @@ class PairEmbedding(nn.Module):
         layers = [Layer(*pair) for pair in zip(self.linears, self.norms, strict=True)]
         if x.is_cpu and not torch.is_grad_enabled() and not self.training:
             return infer_rows(x, self.input_norm, layers)
-        x = self.input_norm(x)
         if x.is_cpu and self.training and len(x) > 1:
-            return train_rows(x, layers)
+            return train_rows(x, self.input_norm, layers)
+        x = self.input_norm(x)
         for layer in layers:
             x = functional.gelu(layer.norm(layer.linear(x)))
         return x

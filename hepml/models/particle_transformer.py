@@ -4,13 +4,15 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hepml.models.attention import BlockShape, ClassBlock, ParticleBlock, glorot, off_padding
-from hepml.models.packing import Group, pack
+from hepml.models.dropout import Dropout
+from hepml.models.packing import Group, Packing, pack
 from hepml.models.pairs import BatchNorm, PairEmbedding, PairForm
 
 
@@ -39,6 +41,7 @@ class Architecture:
     pair_form: PairForm = "published"
 
 
+_GROUPS = 8  # of a batch at most on a GPU, about
 PUBLISHED = Architecture()
 SMALL = Architecture(
     embedding=(32, 32),
@@ -82,7 +85,8 @@ class ParticleTransformer(nn.Module):
         inputs: features per particle.
         architecture: size; the published one by default.
         outputs: logits per jet; 1 for signal against background.
-        groups: jets of similar length that share a table in attention; changes the speed alone.
+        together: particles that a CPU takes through all blocks at once, so that what is made of
+            them stays in the cache; changes the speed alone.
     """
 
     def __init__(
@@ -90,20 +94,23 @@ class ParticleTransformer(nn.Module):
         inputs: int,
         architecture: Architecture = PUBLISHED,
         outputs: int = 1,
-        groups: int = 8,
+        together: int = 1000,
     ) -> None:
         super().__init__()
         a, width = architecture, architecture.embedding[-1]
-        self.groups = groups
+        self.together = together
         self.embedding = ParticleEmbedding(inputs, a.embedding)
         self.pairs = PairEmbedding(a.pair_embedding, a.heads, a.pair_form) if a.pairs else None
-        shape = BlockShape(width, a.heads, dropout=a.dropout)
+        shape = BlockShape(width, a.heads)
+        self.dropout = Dropout(a.dropout)
         self.blocks = nn.ModuleList(
-            ParticleBlock(shape, step=(2.0 * depth) ** -0.5) for depth in range(1, a.layers + 1)
+            ParticleBlock(shape, self.dropout, step=(2.0 * depth) ** -0.5)
+            for depth in range(1, a.layers + 1)
         )  # deeper blocks start with smaller steps, as in weaver-core
         self.class_token = nn.Parameter(torch.empty(width))
-        class_shape = BlockShape(width, a.heads, dropout=0.0)
-        self.class_blocks = nn.ModuleList(ClassBlock(class_shape) for _ in range(a.class_layers))
+        self.class_blocks = nn.ModuleList(
+            ClassBlock(shape, Dropout(0.0)) for _ in range(a.class_layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, outputs)
         nn.init.trunc_normal_(self.class_token, std=0.02)
@@ -124,29 +131,48 @@ class ParticleTransformer(nn.Module):
             momenta: px, py, pz, energy of the same particles in GeV.
             counts: particles of each jet; best kept on the CPU, where they are needed.
         """
-        packing = pack(counts, self.groups, features.device)
-        x = self.embedding(features.index_select(0, packing.token_order))
+        together = max(self.together, len(features) // _GROUPS if features.is_cuda else 0)
+        packing = pack(counts, together, features.device)
+        if self.dropout.active and features.is_cpu:
+            self.dropout.redraw()
+        normed = self.embedding.input_norm(features.index_select(0, packing.token_order))
         if self.pairs is None:
-            biases = [off_padding(group, like=x) for group in packing.groups]
+            biases = [off_padding(group, like=normed) for group in packing.groups]
         else:
             biases = self.pairs(momenta.index_select(0, packing.token_order), packing)
-        tokens = [x.new_empty(0, x.shape[1])]
-        for group, bias in zip(packing.groups, biases, strict=True):
-            tokens.append(self._class_tokens(x[group.tokens], group, bias))
-        logits = self.head(self.norm(torch.cat(tokens)))
+        tokens = [
+            self._blocks(self.embedding.layers(normed[group.tokens]), group, bias)
+            for group, bias in zip(packing.groups, biases, strict=True)
+        ]
+        logits = self.head(self.norm(self._class_tokens(tokens, packing)))
         logits = torch.empty_like(logits).index_copy(0, packing.jet_order, logits)
         return logits.squeeze(-1) if logits.shape[1] == 1 else logits
 
-    def _class_tokens(
+    def _blocks(
         self, x: Float[Tensor, "tokens width"], group: Group, bias: Tensor
-    ) -> Float[Tensor, "jets width"]:
-        """All blocks for one group, whose tokens then stay in the cache."""
+    ) -> Float[Tensor, "tokens width"]:
+        """All blocks of one group, one after another: its tokens stay in the cache."""
         for block in self.blocks if len(x) else ():
             x = block(x, group, bias)
-        token = self.class_token.expand(len(group.real), -1)
-        for block in self.class_blocks:
-            token = block(token, x, group)
+        return x
+
+    def _class_tokens(
+        self, tokens: Sequence[Float[Tensor, "_ width"]], packing: Packing
+    ) -> Float[Tensor, "jets width"]:
+        """What the class token of each jet becomes."""
+        token = self.class_token.expand(len(packing.jet_order), -1)
+        for block in map(_class_block, self.class_blocks):
+            found = [
+                block.attend(token[group.jets], x, group)
+                for x, group in zip(tokens, packing.groups, strict=True)
+            ]
+            token = block.update(token, torch.cat(found)) if found else token
         return token
+
+
+def _class_block(module: nn.Module) -> ClassBlock:
+    """A member of a module list with its type."""
+    return cast(ClassBlock, module)
 
 
 _FROM_WEAVER = (

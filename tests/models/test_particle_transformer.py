@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from hepml.models.attention import Dropout
+from hepml.models.dropout import Dropout
 from hepml.models.packing import pack
 from hepml.models.pairs import find_pairs, pair_features
 from hepml.models.particle_transformer import (
@@ -33,10 +33,10 @@ def jets(counts=COUNTS, inputs=7, seed=3):
     return torch.from_numpy(features).float(), torch.from_numpy(momenta).float(), counts
 
 
-def network(architecture=TINY, inputs=7, outputs=3, groups=8, seed=0):
+def network(architecture=TINY, inputs=7, outputs=3, together=9, seed=0):
     """A network in which every parameter and every running mean matters."""
     torch.manual_seed(seed)
-    made = ParticleTransformer(inputs, architecture, outputs, groups)
+    made = ParticleTransformer(inputs, architecture, outputs, together)
     with torch.no_grad():
         for tensor in (*made.parameters(), *made.buffers()):
             if tensor.is_floating_point():
@@ -150,7 +150,7 @@ def test_mass_of_close_particles_keeps_its_digits_only_in_the_massless_form():
 
 
 def test_every_pair_of_a_jet_is_found_once():
-    packing = pack(torch.tensor([3, 0, 2]), 1, torch.device("cpu"))
+    packing = pack(torch.tensor([3, 0, 2]), 100, torch.device("cpu"))
     pairs = find_pairs(packing.groups[1])  # sorted: the jet of 2 is tokens 0, 1, then 2, 3, 4
     got = set(zip(pairs.i.tolist(), pairs.j.tolist(), strict=True))
     assert got == {(1, 0), (3, 2), (4, 2), (4, 3)} | {(i, i) for i in range(5)}
@@ -169,11 +169,11 @@ def test_permuting_particles_changes_nothing():
     torch.testing.assert_close(got, net(features, momenta, counts), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("groups", [1, 2, 3, 50])
-def test_grouping_changes_nothing(groups):
+@pytest.mark.parametrize("together", [1, 12, 20, 1000])
+def test_grouping_changes_nothing(together):
     batch = jets()
-    expected = network(groups=8)(*batch)
-    torch.testing.assert_close(network(groups=groups)(*batch), expected, rtol=1e-5, atol=1e-5)
+    expected = network(together=9)(*batch)
+    torch.testing.assert_close(network(together=together)(*batch), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_other_jets_of_the_batch_change_nothing():

@@ -29,12 +29,10 @@ def test_training_chunk_by_chunk_is_training_layer_by_layer(embedding):
     plain = copy.deepcopy(embedding)
     x = 3 * torch.randn(173, 4, dtype=torch.double) + 7
     weight = torch.randn(173, 5, dtype=torch.double)
-    mine, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    got, expected = embedding.embed(mine), layer_by_layer(plain, theirs)
+    got, expected = embedding.embed(x), layer_by_layer(plain, x)
     torch.testing.assert_close(got, expected)
     (got * weight).sum().backward()
     (expected * weight).sum().backward()
-    torch.testing.assert_close(mine.grad, theirs.grad)
     for a, b in zip(embedding.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad)
     for a, b in zip(embedding.buffers(), plain.buffers(), strict=True):
