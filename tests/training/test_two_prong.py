@@ -121,7 +121,7 @@ def test_transformer_comes_close_to_the_exact_ratio_of_a_set(data, test):
         return Batches(source, events, label, torch.ones(len(events)))
 
     torch.manual_seed(1)
-    network = ParticleTransformer(len(SetRecipe().names), SIZE, groups=2)
+    network = ParticleTransformer(len(SetRecipe().names), SIZE, together=4000)
     fit(network, batches(labels.fold > 1), batches(labels.fold == 1), TRAINING, lambda _: None)
     score, exact = test.score(network, model), test["exact_llr"]
     gap, error = test.gap(exact, score)
