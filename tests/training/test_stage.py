@@ -67,11 +67,14 @@ class FiveParticles:
 def test_multiplications_of_a_transformer_are_those_of_its_layers():
     size = Architecture(embedding=(4,), heads=2, layers=1, class_layers=1, pairs=False)
     jets = Batches(FiveParticles(), np.zeros(1, np.int64), torch.ones(1), torch.ones(1))
-    n, width, hidden = 5, 4, 16
-    block = 3 * width**2 + 2 * n * width + width**2 + 2 * width * hidden  # of each particle
-    token = width**2 + 2 * width**2 + 2 * (n + 1) * width + width**2 + 2 * width * hidden
-    of_particles = 2 * width**2  # keys and values that the token attends to
-    expected = n * (3 * width + block + of_particles) + token + width
+    n, places, width, hidden = 5, 8, 4, 16  # tables of attention have a multiple of 8 places
+    network = 2 * width * hidden
+    particles = n * (3 * width + 3 * width**2 + width**2 + network)
+    attention = 2 * places**2 * width
+    # the token's query, seen through the keys, the values and the projection, each of width²; every
+    # head weighs tokens of full width
+    token = 4 * width**2 + 2 * size.heads * (places + 1) * width + network
+    expected = particles + attention + token + width
     assert count_macs(ParticleTransformer(3, size), jets) == expected
 
 

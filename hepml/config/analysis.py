@@ -1,0 +1,106 @@
+"""Settings of a whole analysis: what a config file holds."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from hepml.config.base import RESERVED, Name, Real, Settings
+from hepml.config.models import Mlp, Model, OwnOnFeatures, inputs_of
+from hepml.config.samples import Data, Sample, Simulation
+from hepml.errors import nearest
+
+
+class Cut(Settings):
+    """One threshold, or a window, to optimise."""
+
+    variable: Name
+    keep: Literal["above", "below", "window"]
+
+
+class Inference(Settings):
+    """From scores to significance."""
+
+    background_uncertainty: Real = Field(
+        ge=0, lt=1, description="relative; normalisation of the background"
+    )
+    bins: int = Field(10, gt=1, description="slices of equal signal efficiency before merging")
+    minimum_background: int = Field(10, gt=0, description="raw events in each bin and selection")
+    replicas: int = Field(500, gt=9, description="bootstrap replicas for errors")
+    gate: Literal["warn", "fail"] = Field(
+        "warn", description="what happens if a score fails the checks of a likelihood ratio"
+    )
+
+
+class Plots(Settings):
+    """How things are called on figures."""
+
+    labels: dict[Name, str] = Field({}, description="variable: axis label, LaTeX allowed")
+    heading: str = Field("Simulation", description="beside the analysis title on each figure")
+
+
+class Analysis(Settings):
+    """One whole analysis: what a config file holds."""
+
+    analysis: Name = Field(description="results go to results/<analysis>/")
+    title: str
+    luminosity: Real = Field(gt=0, description="[fb⁻¹]")
+    seed: int = Field(ge=0, lt=2**31)
+    folds: int = Field(
+        5, ge=3, le=100, description="one for testing, one for validation, others to train"
+    )
+    samples: dict[Name, Sample] = Field(min_length=1)
+    simulation: Simulation = Simulation()
+    data: Data
+    cuts: tuple[Cut, ...] = Field(min_length=1)
+    models: dict[Name, Model] = Field(min_length=1)
+    inference: Inference
+    plots: Plots = Plots()
+    learning_curve: tuple[Annotated[int, Field(gt=1)], ...] = Field(
+        (), description="numbers of training events at which `snakemake learning_curve` trains anew"
+    )
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Analysis":
+        used = [(f"cuts[{i}].variable", cut.variable) for i, cut in enumerate(self.cuts)]
+        used += [(f"data.spectators[{i}]", name) for i, name in enumerate(self.data.spectators)]
+        used += [("plots.labels", name) for name in self.plots.labels]
+        for model, settings in self.models.items():
+            if isinstance(settings, Mlp | OwnOnFeatures):
+                used += [(f"models.{model}.features", name) for name in settings.features]
+        problems = [
+            f"{where}: no variable {name!r} in data.variables "
+            f"({nearest(name, self.data.variables)})"
+            for where, name in used
+            if name not in self.data.variables
+        ]
+        problems += [
+            f"data.variables.{name}: every sample has a column of that name; rename yours"
+            for name in sorted(RESERVED & self.data.variables.keys())
+        ]
+        for model, settings in self.models.items():
+            if inputs_of(settings) != "features" and not self.data.particles:
+                problems.append(f"models.{model}: reads particles; set data.particles: true")
+        if "cuts" in self.models:
+            problems.append("models.cuts: the name is taken by the cut-based selection")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _steps_have_one_name(self) -> "Analysis":
+        for name, sample in self.samples.items():
+            twice = sample.selection.keys() & self.data.selection.keys()
+            if twice:
+                raise ValueError(
+                    f"samples.{name}.selection: {', '.join(sorted(twice))} is a step of "
+                    "data.selection too; rename one"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _signal_and_background(self) -> "Analysis":
+        roles = {sample.role for sample in self.samples.values()}
+        for role in ("signal", "background"):
+            if role not in roles and None not in roles:
+                raise ValueError(f"samples: none has the role {role}")
+        return self

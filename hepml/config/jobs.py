@@ -1,0 +1,47 @@
+"""What each stage needs to know about one of its jobs; travels as JSON on the command line."""
+
+from typing import Literal
+
+from hepml.config.analysis import Cut, Inference
+from hepml.config.base import Name, Real, Settings
+from hepml.config.models import Model
+from hepml.config.samples import Data, Sample, Simulation
+
+
+class DataJob(Settings):
+    """What the data stage needs to know about one sample."""
+
+    name: Name
+    sample: Sample
+    data: Data
+    luminosity: Real
+    folds: int
+
+
+class SimulationJob(Settings):
+    """What the simulation needs to know about one file."""
+
+    process: Literal["top", "qcd", "toy_signal", "toy_background"]
+    events: int
+    seed: int
+    simulation: Simulation
+
+
+class TrainingJob(Settings):
+    """What the training stage needs to know about one network."""
+
+    model: Model
+    folds: int
+    seed: int
+    factory_sha256: str | None = None  # of the file of an own network, when the job was made
+
+
+class InferenceJob(Settings):
+    """What the inference stage needs to know about one method."""
+
+    method: Name
+    title: str
+    cuts: tuple[Cut, ...] = ()
+    inference: Inference
+    folds: int
+    seed: int
