@@ -7,7 +7,15 @@ from typing import Any
 import click
 
 from hepml.errors import InputError
-from hepml.options import ExistingFile, ExistingFolder, File, Folder, device_option, factory_option
+from hepml.options import (
+    ExistingFile,
+    ExistingFolder,
+    File,
+    Folder,
+    device_option,
+    factory_option,
+    varied_options,
+)
 from hepml.plots.commands import plot
 
 
@@ -98,18 +106,25 @@ def score(
 @hepml.command()
 @click.argument("data", nargs=-1, required=True, type=ExistingFolder)
 @click.option("--scores", multiple=True, type=ExistingFile, help="one per sample; none for cuts")
+@varied_options
 @click.option("--settings", required=True, help="JSON: method, title, cuts, inference, folds, seed")
 @click.option("--output", required=True, type=File, help="JSON")
 @click.option("--workspace", required=True, type=File, help="pyhf workspace")
 def infer(
-    data: tuple[Path, ...], scores: tuple[Path, ...], settings: str, output: Path, workspace: Path
+    data: tuple[Path, ...],
+    scores: tuple[Path, ...],
+    varied: Any,  # noqa: ANN401
+    settings: str,
+    output: Path,
+    workspace: Path,
 ) -> None:
     """Turn the scores of a model, or the cuts, into significances and limits."""
     from hepml.config import InferenceJob
     from hepml.configfile import parse
     from hepml.inference import stage
 
-    stage.infer(parse(InferenceJob, settings, "--settings"), data, scores, output, workspace)
+    job = parse(InferenceJob, settings, "--settings")
+    stage.infer(job, data, scores, output, workspace, varied)
 
 
 @hepml.command()

@@ -187,6 +187,10 @@ def inference_job(settings: Analysis, method: str) -> InferenceJob:
         inference=settings.inference,
         folds=settings.folds,
         seed=settings.seed,
+        systematics={
+            name: systematic.model_copy(update={"samples": settings.concerned(systematic)})
+            for name, systematic in settings.systematics.items()
+        },
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from hepml.errors import InputError
+
 Folder = click.Path(path_type=Path, file_okay=False)
 File = click.Path(path_type=Path, dir_okay=False)
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -57,3 +59,44 @@ def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
         command(runtime=Runtime(device, factory), **others)
 
     return wrapped
+
+
+def varied_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --varied and --varied-scores, which the command gets as one ``varied``."""
+
+    @click.option(
+        "--varied",
+        "folders",
+        multiple=True,
+        type=(str, click.IntRange(min=0), ExistingFolder),
+        help="VARIATION, number of the sample in DATA from 0, folder of its varied columns",
+    )
+    @click.option(
+        "--varied-scores",
+        "files",
+        multiple=True,
+        type=(str, click.IntRange(min=0), ExistingFile),
+        help="VARIATION, number of the sample, its scores; none for cuts",
+    )
+    @wraps(command)
+    def wrapped(
+        folders: tuple[tuple[str, int, Path], ...],
+        files: tuple[tuple[str, int, Path], ...],
+        **others: Any,  # noqa: ANN401
+    ) -> None:
+        command(varied=_paired(folders, files), **others)
+
+    return wrapped
+
+
+def _paired(
+    folders: tuple[tuple[str, int, Path], ...], files: tuple[tuple[str, int, Path], ...]
+) -> Any:  # noqa: ANN401
+    from hepml.inference.varied import Varied
+
+    scores = {(variation, sample): path for variation, sample, path in files}
+    found = [Varied(v, sample, path, scores.pop((v, sample), None)) for v, sample, path in folders]
+    if scores:
+        names = ", ".join(f"{variation} of sample {sample}" for variation, sample in scores)
+        raise InputError(f"--varied-scores: {names}: give the data with --varied too")
+    return tuple(found)

@@ -47,6 +47,14 @@ from hepml.config.samples import (
     Schema,
     Simulation,
 )
+from hepml.config.systematics import (
+    Objects,
+    ObjectVariation,
+    Systematic,
+    Variation,
+    WeightVariation,
+    object_variations,
+)
 
 __all__ = [
     "RESERVED",
@@ -63,6 +71,8 @@ __all__ = [
     "Mlp",
     "Model",
     "Name",
+    "ObjectVariation",
+    "Objects",
     "Own",
     "OwnOnFeatures",
     "OwnOnImages",
@@ -78,7 +88,11 @@ __all__ = [
     "Settings",
     "Simulation",
     "SimulationJob",
+    "Systematic",
     "Training",
     "TrainingJob",
+    "Variation",
+    "WeightVariation",
     "inputs_of",
+    "object_variations",
 ]

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from hepml.config.base import RESERVED, Name, Real, Settings
 from hepml.config.models import Mlp, Model, OwnOnFeatures, inputs_of
 from hepml.config.samples import Data, Sample, Simulation
+from hepml.config.systematics import Systematic
 from hepml.errors import nearest
 
 
@@ -54,6 +55,9 @@ class Analysis(Settings):
     cuts: tuple[Cut, ...] = Field(min_length=1)
     models: dict[Name, Model] = Field(min_length=1)
     inference: Inference
+    systematics: dict[Name, Systematic] = Field(
+        {}, description="uncertainties, correlated over the samples they concern"
+    )
     plots: Plots = Plots()
     learning_curve: tuple[Annotated[int, Field(gt=1)], ...] = Field(
         (), description="numbers of training events at which `snakemake learning_curve` trains anew"
@@ -104,3 +108,50 @@ class Analysis(Settings):
             if role not in roles and None not in roles:
                 raise ValueError(f"samples: none has the role {role}")
         return self
+
+    @model_validator(mode="after")
+    def _systematics_fit(self) -> "Analysis":
+        problems = []
+        for name, systematic in self.systematics.items():
+            where = f"systematics.{name}"
+            for sample in systematic.samples:
+                if sample not in self.samples:
+                    near = nearest(sample, self.samples)
+                    problems.append(f"{where}.samples: no sample {sample!r} ({near})")
+                elif self.samples[sample].role == "data":
+                    problems.append(f"{where}.samples: {sample} is data, which nothing varies")
+            problems += self._files_fit(name, systematic)
+            taken = {f"weight_{name}_up", f"weight_{name}_down"} & self.data.variables.keys()
+            if systematic.weight and taken:
+                problems.append(
+                    f"data.variables: {where} stores columns {', '.join(sorted(taken))}; rename "
+                    "yours"
+                )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def concerned(self, systematic: Systematic) -> tuple[Name, ...]:
+        """Samples that a systematic varies: those it names, or all simulated ones."""
+        simulated = (name for name, sample in self.samples.items() if sample.role != "data")
+        return systematic.samples or tuple(simulated)
+
+    def _files_fit(self, name: Name, systematic: Systematic) -> list[str]:
+        """Varied ntuples are named for each sample that is concerned, and for no other."""
+        problems = []
+        for direction in systematic.directions:
+            objects = getattr(systematic.objects, direction, None)
+            if objects is None or not objects.files:
+                continue
+            where = f"systematics.{name}.objects.{direction}.files"
+            concerned = set(self.concerned(systematic))
+            lacking = ", ".join(sorted(concerned - objects.files.keys()))
+            if lacking:
+                problems.append(
+                    f"{where}: none for {lacking}; give them, or list the samples concerned in "
+                    f"systematics.{name}.samples"
+                )
+            unknown = ", ".join(sorted(objects.files.keys() - concerned))
+            if unknown:
+                problems.append(f"{where}: {unknown} is no sample that {name} concerns")
+        return problems

@@ -2,10 +2,13 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from hepml.config.analysis import Cut, Inference
 from hepml.config.base import Name, Real, Settings
 from hepml.config.models import Model
 from hepml.config.samples import Data, Sample, Simulation
+from hepml.config.systematics import Systematic
 
 
 class DataJob(Settings):
@@ -45,3 +48,4 @@ class InferenceJob(Settings):
     inference: Inference
     folds: int
     seed: int
+    systematics: dict[Name, Systematic] = Field({}, description="each with its samples")

@@ -21,6 +21,7 @@ from hepml.inference.events import Events, check_events
 from hepml.inference.methods import evaluate
 from hepml.inference.results import RESULT, Result
 from hepml.inference.table import markdown
+from hepml.inference.varied import Varied
 
 
 def infer(
@@ -29,6 +30,7 @@ def infer(
     scores: tuple[Path, ...],
     output: Path,
     workspace: Path,
+    varied: tuple[Varied, ...] = (),  # noqa: ARG001
 ) -> None:
     """Turn the scores of a model, or the variables cut on, into significance.
 
@@ -38,6 +40,7 @@ def infer(
         scores: parquet file per sample in the same order; empty for cuts.
         output: JSON to write, a :class:`hepml.inference.results.Result`.
         workspace: pyhf workspace to write.
+        varied: changed copies of samples.
 
     Raises:
         InputError: if the inputs do not fit together or allow no statement.
