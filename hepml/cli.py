@@ -48,6 +48,19 @@ def simulate(output: Path, settings: str) -> None:
 
 
 @hepml.command()
+@click.argument("source", type=ExistingFile)
+@click.argument("output", type=File)
+@click.option("--settings", required=True, help="JSON: variation, simulation")
+def vary(source: Path, output: Path, settings: str) -> None:
+    """Change the particles of simulated jets, and measure the jets again."""
+    from hepml.config import VariationJob
+    from hepml.configfile import parse
+    from hepml.simulation.variations import stage
+
+    stage.vary(parse(VariationJob, settings, "--settings"), source, output)
+
+
+@hepml.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option("--settings", required=True, help="JSON: name, sample, data, luminosity, folds")
 @click.option("--output", required=True, type=Folder, help="folder of the columns")
@@ -194,7 +207,8 @@ def check(config: Path) -> None:
     found += problems(jobs)
     if found:
         raise InputError("\n".join(found))
-    click.echo(f"{config}: {len(jobs)} samples, all is well")
+    samples = len({job.name for job in jobs})
+    click.echo(f"{config}: {samples} samples, all is well")
 
 
 @hepml.command()

@@ -18,8 +18,9 @@ from hepml.config import (
     Settings,
 )
 from hepml.errors import InputError
-from hepml.jobs import data_job, factory_problems
+from hepml.jobs import factory_problems
 from hepml.plaintext import read_samples, read_yaml
+from hepml.variations import all_jobs
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -98,8 +99,9 @@ def data_jobs(path: Path) -> tuple[list[DataJob], list[str]]:
         path: of the config.
 
     Returns:
-        Jobs of those samples that are valid, even if other parts are not, and one message per
-        problem of the config and of the files of own networks, which are not run.
+        Jobs of those samples that are valid, even if other parts are not, and of their changed
+        copies if all is valid; and one message per problem of the config and of the files of own
+        networks, which are not run.
 
     Raises:
         InputError: if the file holds no YAML to go on with.
@@ -107,7 +109,7 @@ def data_jobs(path: Path) -> tuple[list[DataJob], list[str]]:
     content, source = read_yaml(path), str(path)
     try:
         settings = analysis(content, source)
-        return [data_job(settings, name) for name in settings.samples], factory_problems(settings)
+        return all_jobs(settings), factory_problems(settings)
     except InputError as error:
         problems = str(error).splitlines()
     jobs = []

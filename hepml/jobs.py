@@ -13,10 +13,13 @@ from hepml.config import (
     DataJob,
     InferenceJob,
     Inputs,
+    Objects,
     Own,
     Sample,
     SimulationJob,
+    Systematic,
     TrainingJob,
+    Variation,
     inputs_of,
 )
 from hepml.errors import InputError
@@ -28,24 +31,28 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def matching_files(name: str, sample: Sample) -> list[str]:
+def matching_files(name: str, sample: Sample, key: str = "") -> list[str]:
     """Files that the patterns of a sample match, sorted within each pattern, and URLs as they are.
+
+    Args:
+        name: of the sample.
+        sample: its settings.
+        key: of the config where the patterns stand, if not the sample's own.
 
     Raises:
         InputError: if a pattern matches nothing, or two match the same file.
     """
     files: list[str] = []
     problems = []
+    key = key or f"samples.{name}.files"
     for pattern in sample.files:
         # patterns may be absolute, which pathlib's glob does not take
         found = [pattern] if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
         if not found:
-            problems.append(
-                f"samples.{name}.files: no file matches {pattern!r} (relative to {Path.cwd()})"
-            )
+            problems.append(f"{key}: no file matches {pattern!r} (relative to {Path.cwd()})")
         files += found
     problems += [
-        f"samples.{name}.files: {file!r} is matched twice; its events would count twice"
+        f"{key}: {file!r} is matched twice; its events would count twice"
         for file in given_twice(files)
     ]
     if problems:
@@ -65,14 +72,25 @@ def given_twice(files: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(twice))
 
 
-def local_files(settings: Analysis, name: str) -> list[str]:
-    """Files of a sample on disk, where the patterns match."""
-    return [f for f in matching_files(name, settings.samples[name]) if not is_remote(f)]
+def files_of(job: DataJob) -> list[str]:
+    """Files that a job of the data stage reads, unless they are simulated here.
+
+    Raises:
+        InputError: if a pattern matches nothing, or two match the same file.
+    """
+    varied = job.variation and job.variation.objects.files
+    key = f"{job.variation.key}.files.{job.name}" if job.variation and varied else ""
+    return matching_files(job.name, job.sample, key)
 
 
-def remote_files(settings: Analysis, name: str) -> list[str]:
-    """Files of a sample that are read over the network."""
-    return [path for path in settings.samples[name].files if is_remote(path)]
+def local_files(job: DataJob) -> list[str]:
+    """Files of a job of the data stage on disk, where the patterns match."""
+    return [file for file in files_of(job) if not is_remote(file)]
+
+
+def remote_files(job: DataJob) -> list[str]:
+    """Files of a job of the data stage that are read over the network."""
+    return [path for path in job.sample.files if is_remote(path)]
 
 
 def data_job(settings: Analysis, name: str) -> DataJob:
@@ -88,22 +106,49 @@ def data_job(settings: Analysis, name: str) -> DataJob:
 
 def without_files(sample: Sample) -> Sample:
     """A sample without its list of files, which may be longer than a command line."""
-    given = sample.files[:1] + ((f"and {len(sample.files) - 1} more",) if sample.files[1:] else ())
-    return sample.model_copy(update={"files": given})
+    return sample.model_copy(update={"files": _shortened(sample.files)})
 
 
-def data_settings(settings: Analysis, name: str) -> str:
+def _shortened(files: tuple[str, ...]) -> tuple[str, ...]:
+    return files[:1] + ((f"and {len(files) - 1} more",) if files[1:] else ())
+
+
+def data_settings(job: DataJob) -> str:
     """Settings of one job of the data stage as JSON; its files are named on the command line."""
-    job = data_job(settings, name)
-    return job.model_copy(update={"sample": without_files(job.sample)}).model_dump_json(
-        by_alias=True
-    )
+    changes: dict[str, object] = {"sample": without_files(job.sample)}
+    if job.variation:
+        changes["variation"] = _with_short_files(job.variation)
+    return job.model_copy(update=changes).model_dump_json(by_alias=True)
+
+
+def _with_short_files(variation: Variation) -> Variation:
+    return variation.model_copy(update={"objects": _short(variation.objects)})
+
+
+def _short(objects: Objects | None) -> Objects | None:
+    if objects is None:
+        return None
+    files = {name: _shortened(files) for name, files in objects.files.items()}
+    return objects.model_copy(update={"files": files})
+
+
+def _systematics(settings: Analysis) -> dict[str, Systematic]:
+    """Systematics with the samples that each concerns, without long lists of files."""
+    found = {}
+    for name, systematic in settings.systematics.items():
+        update: dict[str, object] = {"samples": settings.concerned(systematic)}
+        if systematic.objects:
+            pair = {d: _short(getattr(systematic.objects, d)) for d in ("up", "down")}
+            update["objects"] = systematic.objects.model_copy(update=pair)
+        found[name] = systematic.model_copy(update=update)
+    return found
 
 
 def all_settings(settings: Analysis) -> str:
     """The whole analysis as JSON, for the record."""
     samples = {name: without_files(sample) for name, sample in settings.samples.items()}
-    return settings.model_copy(update={"samples": samples}).model_dump_json(by_alias=True)
+    update = {"samples": samples, "systematics": _systematics(settings)}
+    return settings.model_copy(update=update).model_dump_json(by_alias=True)
 
 
 def simulation_job(settings: Analysis, name: str, chunk: int) -> SimulationJob:
@@ -187,10 +232,7 @@ def inference_job(settings: Analysis, method: str) -> InferenceJob:
         inference=settings.inference,
         folds=settings.folds,
         seed=settings.seed,
-        systematics={
-            name: systematic.model_copy(update={"samples": settings.concerned(systematic)})
-            for name, systematic in settings.systematics.items()
-        },
+        systematics=_systematics(settings),
     )
 
 

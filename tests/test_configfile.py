@@ -5,7 +5,7 @@ import pytest
 from hepml.config import DataJob, Sample
 from hepml.configfile import from_workflow, load, parse
 from hepml.errors import InputError
-from hepml.jobs import all_settings, data_settings, matching_files
+from hepml.jobs import all_settings, data_job, data_settings, matching_files
 from hepml.plaintext import read_samples, read_yaml
 
 
@@ -139,9 +139,9 @@ def test_settings_on_a_command_line_stay_short_however_many_files_there_are():
     shipped = load(Path(__file__).parents[1] / "config/quick.yaml")
     sample = Sample(role="signal", files=tuple(files), cross_section=1.0)
     settings = shipped.model_copy(update={"samples": shipped.samples | {"s": sample}})
-    for text in (data_settings(settings, "s"), all_settings(settings)):
+    for text in (data_settings(data_job(settings, "s")), all_settings(settings)):
         assert len(text) < 10_000
-    job = parse(DataJob, data_settings(settings, "s"), "--settings")
+    job = parse(DataJob, data_settings(data_job(settings, "s")), "--settings")
     assert job.sample.files == (files[0], "and 4999 more")
 
 

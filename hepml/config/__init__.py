@@ -23,6 +23,7 @@ from hepml.config.jobs import (
     InferenceJob,
     SimulationJob,
     TrainingJob,
+    VariationJob,
 )
 from hepml.config.models import (
     Cnn,
@@ -92,6 +93,7 @@ __all__ = [
     "Training",
     "TrainingJob",
     "Variation",
+    "VariationJob",
     "WeightVariation",
     "inputs_of",
     "object_variations",

@@ -8,7 +8,7 @@ from hepml.config.analysis import Cut, Inference
 from hepml.config.base import Name, Real, Settings
 from hepml.config.models import Model
 from hepml.config.samples import Data, Sample, Simulation
-from hepml.config.systematics import Systematic
+from hepml.config.systematics import Systematic, Variation, WeightVariation
 
 
 class DataJob(Settings):
@@ -19,6 +19,8 @@ class DataJob(Settings):
     data: Data
     luminosity: Real
     folds: int
+    weights: dict[Name, WeightVariation] = Field({}, description="systematic: factors to store")
+    variation: Variation | None = None
 
 
 class SimulationJob(Settings):
@@ -27,6 +29,13 @@ class SimulationJob(Settings):
     process: Literal["top", "qcd", "toy_signal", "toy_background"]
     events: int
     seed: int
+    simulation: Simulation
+
+
+class VariationJob(Settings):
+    """What it takes to change a simulated file of jets."""
+
+    variation: Variation
     simulation: Simulation
 
 

@@ -131,6 +131,11 @@ class Variation(Settings):
         """What its folders and files are called: ``<systematic>_up`` or ``<systematic>_down``."""
         return f"{self.systematic}_{self.direction}"
 
+    @property
+    def key(self) -> str:
+        """Where it stands in the config."""
+        return f"systematics.{self.systematic}.objects.{self.direction}"
+
 
 def object_variations(systematics: dict[Name, Systematic]) -> Iterator[Variation]:
     """The changed copies that systematics on objects ask for."""

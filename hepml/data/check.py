@@ -1,6 +1,7 @@
 """Find everything that is wrong with an analysis before anything runs."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from hepml.data.selection import per_event
 from hepml.data.stage import identity_branches, read_generated, require_events
 from hepml.data.weights import Generated
 from hepml.errors import InputError
-from hepml.jobs import matching_files
+from hepml.jobs import files_of
 
 TRIED = 100  # events of the first file on which the expressions are tried
 
@@ -37,7 +38,7 @@ def _of_sample(job: DataJob) -> list[str]:
     found: list[str] = []
     files: list[str] = []
     try:
-        files = matching_files(job.name, job.sample)
+        files = files_of(job)
     except InputError as error:
         found.append(str(error))
     try:
@@ -68,6 +69,7 @@ def _of_file(
             partial(read_generated, job, recipe, file, path, Generated()),
             partial(require_events, tree, recipe),
             lambda: used.setdefault(identity_branches(recipe, tree), path),
+            partial(_identity_stays, recipe, tree),
         )
         missing = _tried(partial(tree.require, recipe.wanted))
         if evaluate:
@@ -81,9 +83,16 @@ def _of_expressions(recipe: Recipe, tree: Tree) -> list[str]:
     chunk = next(tree.chunks(names, TRIED), None) if names else None
     if chunk is None:
         return []
+    if recipe.change:
+        anyone = np.arange(chunk.events, dtype=np.uint64)
+        found = _tried(partial(recipe.change.apply, chunk.arrays, anyone))
+        if found or not recipe.wanted.keys() <= names:
+            return [f"{tree.file}: {message}" for message in found]
+        chunk = replace(chunk, arrays=recipe.change.apply(chunk.arrays, anyone))
     events = Events(recipe, chunk)
     alone = [recipe.weight, recipe.scale, *(expression for _, expression in recipe.selection)]
     alone += [recipe.label] if recipe.label else []
+    alone += [factor for pair in recipe.factors.values() for factor in pair if factor]
     attempts: list[partial[Any]] = [partial(_alone, events, expression) for expression in alone]
     attempts += [partial(_variable, events, name) for name in recipe.variables]
     if recipe.with_particles and recipe.schema.particles:
@@ -92,6 +101,13 @@ def _of_expressions(recipe: Recipe, tree: Tree) -> list[str]:
             partial(particle_columns, recipe.schema.particles, events.chunk.arrays, everything)
         )
     return [f"{tree.file}: {message}" for message in _tried(*attempts)]
+
+
+def _identity_stays(recipe: Recipe, tree: Tree) -> None:
+    if recipe.change:
+        identity = identity_branches(recipe, tree)
+        for chunk in tree.chunks(set(identity), TRIED):
+            recipe.change.check_identity(chunk.arrays, identity)
 
 
 def _alone(events: Events, expression: Expression) -> None:

@@ -6,8 +6,12 @@ selection. Jets of one event share its fold.
 
 from collections.abc import Sequence
 
+import awkward as ak
 import numpy as np
 from jaxtyping import Float, Int8, Integer, UInt64
+
+from hepml.data.functions import leaf_dtype
+from hepml.errors import InputError
 
 Identity = Integer[np.ndarray, " events"] | Float[np.ndarray, " events"]
 
@@ -26,8 +30,31 @@ def event_ids(branches: Sequence[Identity]) -> UInt64[np.ndarray, " events"]:
         return branches[0].astype(np.uint64)
     ids = np.zeros(len(branches[0]), np.uint64)
     for branch in branches:
-        ids = splitmix64(ids ^ _bits(branch))
+        ids = splitmix64(ids ^ bits(branch))
     return ids
+
+
+def one_number_per_event(name: str, values: ak.Array) -> Identity:
+    """A branch of the identity; Delphes stores one number as a list of one.
+
+    Args:
+        name: of the branch, for messages.
+        values: ``events * number`` or ``events * 1 * number``.
+
+    Raises:
+        InputError: if it is not one finite number per event.
+    """
+    if values.ndim == 2 and ak.all(ak.num(values, axis=1) == 1):
+        values = ak.flatten(values, axis=1)
+    if values.ndim > 1 or leaf_dtype(values) is None:
+        raise InputError(f"data.schema.identity: branch {name!r} is not one number per event")
+    numbers = ak.to_numpy(values)
+    broken = np.flatnonzero(~np.isfinite(numbers))
+    if broken.size:
+        raise InputError(
+            f"data.schema.identity: branch {name!r} is NaN or infinite in {broken.size} events"
+        )
+    return numbers
 
 
 def assign_folds(ids: UInt64[np.ndarray, " events"], folds: int) -> Int8[np.ndarray, " events"]:
@@ -47,7 +74,8 @@ def splitmix64(x: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     return z ^ (z >> np.uint64(31))
 
 
-def _bits(branch: Identity) -> UInt64[np.ndarray, " events"]:
+def bits(branch: Identity) -> UInt64[np.ndarray, " events"]:
+    """Whole numbers as 64 bits, and those of floating-point numbers in double precision."""
     if np.issubdtype(branch.dtype, np.integer):
         return branch.astype(np.uint64)
     # + 0.0 makes one of the two zeros

@@ -12,6 +12,7 @@ from hepml.data.expressions import Expression, parse_expression
 from hepml.data.ntuples import Chunk
 from hepml.data.particles import GEV, particle_branches, particle_fields
 from hepml.data.schemas import resolve
+from hepml.data.variations import Change, read_change
 from hepml.data.weights import check_normalisation
 from hepml.errors import InputError
 
@@ -29,20 +30,35 @@ class Recipe:
     variables: dict[str, Expression]
     branches: dict[str, tuple[Expression, float]]
     with_particles: bool
+    factors: dict[str, tuple[Expression, Expression | None]]
+    change: Change | None
 
     @cached_property
     def wanted(self) -> dict[str, str]:
         """Branches to read, without those of the identity, and the key that asks for each."""
-        found: dict[str, str] = {}
+        return dict(self.change.wanted() if self.change else ()) | self.nominal
+
+    @cached_property
+    def nominal(self) -> dict[str, str]:
+        """The same without what a variation reads."""
+        found = dict(self.measured)
         expressions = [self.weight, self.scale, *([self.label] if self.label else [])]
-        expressions += [expression for _, expression in self.selection]
+        expressions += [e for pair in self.factors.values() for e in pair if e]
         for expression in expressions:
             self._trace(expression, tuple(self.variables), found)
-        for number, expression in enumerate(self.variables.values()):
-            self._trace(expression, tuple(self.variables)[:number], found)
         if self.with_particles and self.schema.particles:
             for name in particle_branches(self.schema.particles):
                 found.setdefault(name, "data.schema.particles")
+        return found
+
+    @cached_property
+    def measured(self) -> dict[str, str]:
+        """Branches that selection and variables read, and the key that asks for each."""
+        found: dict[str, str] = {}
+        for _, expression in self.selection:
+            self._trace(expression, tuple(self.variables), found)
+        for number, expression in enumerate(self.variables.values()):
+            self._trace(expression, tuple(self.variables)[:number], found)
         return found
 
     def _trace(
@@ -51,12 +67,18 @@ class Recipe:
         """Note the branches that an expression reads itself, not through variables."""
         for name in expression.names - set(visible):
             if name in self.branches:
-                for branch in self.branches[name][0].names:
-                    found.setdefault(branch, f"data.schema.branches.{name}")
+                replacement = self.branches[name][0]
+                for branch in replacement.names:
+                    found.setdefault(branch, replacement.key)
             elif name in self.variables:
                 found.setdefault(name, f"{expression.key} (a variable sees those above it only)")
             else:
                 found.setdefault(name, expression.key)
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """Columns of varied weights."""
+        return tuple(f"weight_{name}_{d}" for name in self.factors for d in ("up", "down"))
 
     @property
     def particle_fields(self) -> tuple[str, ...]:
@@ -87,7 +109,6 @@ def read_recipe(job: DataJob) -> Recipe:
     by_schema = sample.weight is None and schema.weight is not None
     weight = "1" if is_data else sample.weight or schema.weight or "1"
     steps = [(f"{where}.selection", sample.selection), ("data.selection", job.data.selection)]
-    texts = {name: e if isinstance(e, str) else e.expression for name, e in schema.branches.items()}
     recipe = Recipe(
         schema=schema,
         tree=sample.tree or str(schema.tree),
@@ -99,15 +120,36 @@ def read_recipe(job: DataJob) -> Recipe:
         ),
         variables={n: parsed(f"data.variables.{n}", t) for n, t in job.data.variables.items()},
         branches={
-            n: (parsed(f"data.schema.branches.{n}", t), _to_gev(schema.branches[n]))
-            for n, t in texts.items()
+            name: (parsed(key, text), _to_gev(schema.branches[name]))
+            for name, key, text in _branches(job, schema)
         },
         with_particles=job.data.particles and schema.particles is not None,
+        factors={
+            name: (
+                parsed(f"systematics.{name}.weight.up", w.up),
+                parsed(f"systematics.{name}.weight.down", w.down) if w.down else None,
+            )
+            for name, w in job.weights.items()
+        },
+        change=read_change(job.variation, schema) if job.variation else None,
     )
     problems += check_normalisation(job.name, sample, schema)
     if problems:
         raise InputError("\n".join(problems))
+    if recipe.change:
+        recipe.change.check_read(recipe.nominal.keys())
     return recipe
+
+
+def _branches(job: DataJob, schema: Schema) -> Iterator[tuple[str, str, str]]:
+    """Names of the schema, the key of each expression and its text, or what takes its place."""
+    variation = job.variation
+    for name, entry in schema.branches.items():
+        if variation and name in variation.objects.branches:
+            yield name, f"{variation.key}.branches.{name}", variation.objects.branches[name]
+        else:
+            text = entry if isinstance(entry, str) else entry.expression
+            yield name, f"data.schema.branches.{name}", text
 
 
 def _to_gev(entry: str | Quantity) -> float:

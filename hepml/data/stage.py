@@ -1,18 +1,18 @@
 """The data stage: ROOT ntuples of one sample in, memory-mappable columns out."""
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import awkward as ak
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, UInt64
 
 from hepml.artifacts import new_folder, write_json
 from hepml.config import DataJob
-from hepml.data.folds import assign_folds, event_ids
-from hepml.data.functions import leaf_dtype
+from hepml.data.factors import varied_weights
+from hepml.data.folds import assign_folds, event_ids, one_number_per_event
 from hepml.data.ntuples import Chunk, Tree, open_file, open_tree
 from hepml.data.particles import broken_particles, particle_columns
 from hepml.data.recipe import Events, Recipe, read_recipe
@@ -65,13 +65,17 @@ def make_columns(job: DataJob, files: Sequence[str], output: Path) -> None:
         InputError: if a file, tree, branch or expression is wrong, or nothing is left.
     """
     recipe = read_recipe(job)
+    if recipe.change:
+        sys.stderr.write(recipe.change.remark(recipe.measured.keys()))
     steps = ["all events", *(name for name, _ in recipe.selection)]
     if job.data.invalid == "drop":
         steps.append("valid values")
     sample = _Sample(job, recipe, CutFlow(steps), Generated())
     with (
         new_folder(output) as folder,
-        ColumnWriter(folder, tuple(recipe.variables), recipe.particle_fields) as writer,
+        ColumnWriter(
+            folder, tuple(recipe.variables), recipe.particle_fields, recipe.weight_names
+        ) as writer,
     ):
         identity: tuple[str, ...] = ()
         for chunk, identity in _chunks(sample, files):
@@ -80,18 +84,21 @@ def make_columns(job: DataJob, files: Sequence[str], output: Path) -> None:
             except InputError as error:
                 raise InputError(f"{chunk.file}: {error}") from None
         if writer.events == 0:
-            raise InputError(f"samples.{job.name}: no event is left ({sample.cutflow.text()})")
+            what = f", varied by {job.variation.name}" if job.variation else ""
+            flow = sample.cutflow.text()
+            raise InputError(f"samples.{job.name}{what}: no event is left ({flow})")
         factor = normalisation(job.name, job.sample, job.luminosity, sample.generated)
         metadata = _metadata(sample, files, identity)
         writer.finish(metadata, factor)
-        flow = {"role": job.sample.role, "steps": sample.cutflow.table(factor)}
-        write_json(folder / "cutflow.json", metadata | flow)
+        table = {"role": job.sample.role, "steps": sample.cutflow.table(factor)}
+        write_json(folder / "cutflow.json", metadata | table)
 
 
 def _metadata(sample: _Sample, files: Sequence[str], identity: tuple[str, ...]) -> dict[str, Any]:
     job, generated = sample.job, sample.generated
     return {
         "sample": job.name,
+        "variation": job.variation.name if job.variation else None,
         "files": list(files),
         "identity": list(identity),
         "sum_of_weights": job.sample.sum_of_weights or generated.sum_of_weights,
@@ -171,6 +178,11 @@ def identity_branches(recipe: Recipe, tree: Tree) -> tuple[str, ...]:
 def _append(sample: _Sample, chunk: Chunk, identity: tuple[str, ...], writer: ColumnWriter) -> None:
     """Select the events of a chunk and append what is left."""
     job, recipe, cutflow = sample.job, sample.recipe, sample.cutflow
+    # before a variation: each copy of an event has its identity
+    ids = event_ids([one_number_per_event(name, chunk.arrays[name]) for name in identity])
+    if recipe.change:
+        recipe.change.check_identity(chunk.arrays, identity)
+        chunk = replace(chunk, arrays=recipe.change.apply(chunk.arrays, ids))
     events = Events(recipe, chunk)
     weight = _weights(sample, events)
     kept = np.ones(chunk.events, bool)
@@ -182,7 +194,8 @@ def _append(sample: _Sample, chunk: Chunk, identity: tuple[str, ...], writer: Co
         return
     rows = _selected(events, kept)
     rows.columns["weight"] = weight[kept]
-    rows.columns.update(_identity(sample.job, events, identity, kept))
+    rows.columns.update(varied_weights(events, weight, kept))
+    rows.columns.update(_identity(sample.job, events, ids[kept], kept))
     valid = _valid(sample, events, rows, kept)
     if job.data.invalid == "drop":
         cutflow.add(len(cutflow.steps) - 1, rows.columns["weight"][valid])
@@ -233,12 +246,11 @@ def _selected(events: Events, kept: Bool[np.ndarray, " events"]) -> _Rows:
 def _identity(
     job: DataJob,
     events: Events,
-    identity: tuple[str, ...],
+    ids: UInt64[np.ndarray, " kept"],
     kept: Bool[np.ndarray, " events"],
 ) -> dict[str, np.ndarray]:
     """Event id, fold and label of the events that are kept."""
     chunk, expression = events.chunk, events.recipe.label
-    ids = event_ids([_one_number(name, chunk.arrays[name])[kept] for name in identity])
     if expression is None:
         label = np.full(len(ids), LABELS[str(job.sample.role)])
     else:
@@ -252,21 +264,6 @@ def _identity(
             )
         label = (value != 0).astype(int)
     return {"event_id": ids, "fold": assign_folds(ids, job.folds), "label": label}
-
-
-def _one_number(name: str, values: ak.Array) -> np.ndarray:
-    """A branch of the identity; Delphes stores one number as a list of one."""
-    if values.ndim == 2 and ak.all(ak.num(values, axis=1) == 1):
-        values = ak.flatten(values, axis=1)
-    if values.ndim > 1 or leaf_dtype(values) is None:
-        raise InputError(f"data.schema.identity: branch {name!r} is not one number per event")
-    numbers = ak.to_numpy(values)
-    broken = np.flatnonzero(~np.isfinite(numbers))
-    if broken.size:
-        raise InputError(
-            f"data.schema.identity: branch {name!r} is NaN or infinite in {broken.size} events"
-        )
-    return numbers
 
 
 def _valid(

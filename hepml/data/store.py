@@ -44,7 +44,8 @@ class Columns:
         """A column as read-only memory map, shape (events,).
 
         ``event_id`` (uint64), ``fold``, ``label`` (1 signal, 0 background, -1 data), ``weight``
-        (float64, expected events at the luminosity) and the variables (float32).
+        (float64, expected events at the luminosity), ``weight_<systematic>_up`` and ``_down``
+        (float64, the same with a factor) and the variables (float32).
 
         Raises:
             InputError: if there is no such column; the message names the nearest.
@@ -101,16 +102,23 @@ class ColumnWriter:
         folder: an existing, empty folder.
         variables: names of the variables, stored as float32.
         particle_fields: names of the particle columns; empty to store none.
+        weights: names of further weights, stored and normalised as ``weight``.
     """
 
     def __init__(
-        self, folder: Path, variables: tuple[str, ...], particle_fields: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        variables: tuple[str, ...],
+        particle_fields: tuple[str, ...] = (),
+        weights: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
-        self.names = (*_IDENTITY, *variables)
+        self.names = (*_IDENTITY, *weights, *variables)
+        self.weights = ("weight", *weights)
         self.particle_fields = particle_fields
         self.events = 0
         dtypes = {name: np.dtype(_IDENTITY.get(name, np.float32)) for name in self.names}
+        dtypes |= {name: np.dtype(np.float64) for name in weights}
         self._files = {n: _GrowingArray(folder / f"{n}.npy", t, ()) for n, t in dtypes.items()}
         if particle_fields:
             width = (len(particle_fields),)
@@ -146,8 +154,8 @@ class ColumnWriter:
             weight_factor: multiplies all weights; the normalisation is known only at the end.
         """
         self.close()
-        if self.events and weight_factor != 1.0:
-            weight = np.load(self.folder / "weight.npy", mmap_mode="r+")
+        for name in self.weights if self.events and weight_factor != 1.0 else ():
+            weight = np.load(self.folder / f"{name}.npy", mmap_mode="r+")
             weight *= weight_factor
             weight.flush()
         write_json(

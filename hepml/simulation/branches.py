@@ -5,6 +5,7 @@ is the top quark before its decay, or the parton of the hard process nearest to 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import awkward as ak
@@ -24,6 +25,7 @@ from hepml.simulation.jets import (
     nsubjettiness,
     relative_to_axis,
     soft_drop_mass,
+    summed_momentum,
 )
 from hepml.simulation.particles import (
     azimuth,
@@ -65,6 +67,28 @@ def jet_branches(
         share one counter.
     """
     top = np.full(len(jets), job.process == "top")
+    return {
+        **measured_branches(jets, job.simulation.jet_radius),
+        **_single("aux_genpart", _origin(jets, events)),
+        "label_QCD": ~top,
+        "label_Tbqq": top,
+        "event_id": identity[jets.event],
+        "event_weight": events.weight[jets.event].astype(np.float32),
+    }
+
+
+def measured_branches(jets: Jets, radius: float) -> dict[str, Any]:
+    """What is measured on jets: their particles, as the record ``part``, and ``jet_*``.
+
+    Particles are taken as they are stored, in single precision, so that whoever measures what is
+    stored finds the same: cells of a calorimeter lie on a grid, and where two distances are equal
+    rounding decides what is clustered first.
+
+    Args:
+        jets: at least one.
+        radius: of the jets.
+    """
+    jets = _as_stored(jets)
     relative = relative_to_axis(jets)
     return {
         "part": ak.unflatten(
@@ -72,13 +96,15 @@ def jet_branches(
             np.bincount(jets.constituents.owner, minlength=len(jets)),
         ),
         **_single("jet", _kinematics(jets)),
-        **_single("jet", _substructure(jets, job.simulation.jet_radius)),
-        **_single("aux_genpart", _origin(jets, events)),
-        "label_QCD": ~top,
-        "label_Tbqq": top,
-        "event_id": identity[jets.event],
-        "event_weight": events.weight[jets.event].astype(np.float32),
+        **_single("jet", _substructure(jets, radius)),
     }
+
+
+def _as_stored(jets: Jets) -> Jets:
+    """Jets of particles whose momenta have single precision."""
+    rounded = jets.constituents.momentum.astype(np.float32).astype(np.float64)
+    constituents = replace(jets.constituents, momentum=rounded)
+    return Jets(jets.event, summed_momentum(constituents, len(jets)), constituents)
 
 
 def _kinematics(jets: Jets) -> dict[str, Float[np.ndarray, " jets"]]:

@@ -17,11 +17,11 @@ from hepml.artifacts import new_file
 from hepml.config import SimulationJob
 from hepml.errors import InputError
 from hepml.simulation.toys import toy_branches
+from hepml.simulation.trees import COMPRESSION, append
 
 BATCH = 500  # collisions at a time; a file ends with a whole batch
 HOPELESS = 20_000  # collisions without a single jet
 REPORT_EVERY = 20.0  # seconds
-COMPRESSION = uproot.ZSTD(3)
 
 
 def simulate(job: SimulationJob, output: Path) -> None:
@@ -37,7 +37,7 @@ def simulate(job: SimulationJob, output: Path) -> None:
     toy = job.process in ("toy_signal", "toy_background")
     with new_file(output) as temporary, uproot.recreate(temporary, compression=COMPRESSION) as file:
         runs = _write_toys(file, job) if toy else _write_jets(file, job)
-        _append(file, "runs", {name: np.array([value]) for name, value in runs.items()})
+        append(file, "runs", {name: np.array([value]) for name, value in runs.items()})
 
 
 def event_ids(seed: int, number: Int[np.ndarray, " events"]) -> UInt64[np.ndarray, " events"]:
@@ -50,7 +50,7 @@ def _write_toys(file: Any, job: SimulationJob) -> dict[str, float | int]:  # noq
     columns = toy_branches(job, np.random.default_rng(job.seed))
     columns["event_id"] = event_ids(job.seed, np.arange(job.events))
     columns["event_weight"] = np.ones(job.events, np.float32)
-    _append(file, "tree", columns)
+    append(file, "tree", columns)
     return {
         "cross_section": 1.0,
         "cross_section_error": 0.0,
@@ -81,7 +81,7 @@ def _write_jets(file: Any, job: SimulationJob) -> dict[str, float | int]:  # noq
         identity = event_ids(job.seed, generated + np.arange(len(events.weight)))
         jets = accepted_jets(events, job, random)
         if len(jets):
-            _append(file, "tree", jet_branches(jets, events, identity, job))
+            append(file, "tree", jet_branches(jets, events, identity, job))
         written += len(jets)
         generated += len(events.weight)
         if not written and generated >= HOPELESS:
@@ -91,18 +91,6 @@ def _write_jets(file: Any, job: SimulationJob) -> dict[str, float | int]:  # noq
             )
         progress.report(written)
     return vars(collisions.normalisation())
-
-
-def _append(file: Any, name: str, columns: dict[str, Any]) -> None:  # noqa: ANN401
-    """Append to a TTree; plain assignment to ``file[name]`` would write an RNTuple."""
-    if name not in file:
-        file.mktree(name, {column: _branch_type(array) for column, array in columns.items()})
-    file[name].extend(columns)
-
-
-def _branch_type(array: Any) -> Any:  # noqa: ANN401
-    """What ``mktree`` wants to know: a dtype, or the type of a jagged array's entries."""
-    return array.dtype if isinstance(array, np.ndarray) else array.type.content
 
 
 class _Progress:

@@ -67,7 +67,7 @@ def _as_chunk(**arrays):
     return Chunk("test.root", 0, len(next(iter(arrays.values()))), arrays)
 
 
-def _make_job(variables=None, *, schema=None, sample=None, data=None, folds=5, name="top"):
+def _make_job(variables=None, *, schema=None, sample=None, data=None, folds=5, name="top", **more):
     """Settings of the data stage, changed where a test says so."""
     content = {
         "name": name,
@@ -75,7 +75,7 @@ def _make_job(variables=None, *, schema=None, sample=None, data=None, folds=5, n
         "data": {"schema": schema or SCHEMA, "variables": variables or {"pt": "pt"}} | (data or {}),
         "luminosity": 0.5,
         "folds": folds,
-    }
+    } | more
     return parse(DataJob, json.dumps(content), "job")
 
 

@@ -26,6 +26,57 @@ def test_networks_are_explained_by_what_they_read(workflow):
     assert "plot_images" not in workflow.rerun("--configfile", "config/quick.yaml")
 
 
+def test_changed_copies_are_planned_for_the_samples_concerned(workflow):
+    systematics = {
+        "scale": {"objects": {"up": {"scale": 1.01}, "down": {"scale": 0.99}}},
+        "tracks": {"objects": {"up": {"drop": 0.1}}, "one_sided": True, "samples": ["qcd"]},
+        "btag": {"weight": {"up": 1.1, "down": 0.9}, "samples": ["top"]},
+        "rate": {"normalisation": 0.2, "samples": ["qcd"]},
+    }
+    nominal = workflow.rerun("--configfile", "config/quick.yaml")
+    config = workflow.config("quick", analysis="varied", systematics=None)
+    config.write_text(
+        config.read_text().replace("systematics: null", f"systematics: {systematics}")
+    )
+    jobs = workflow.rerun("--configfile", config)
+    # 2 files of top and 4 of qcd, up and down; the tracks of qcd alone, up
+    assert jobs.pop("vary") == 2 * (2 + 4) + 4
+    assert jobs.pop("data_varied") == jobs.pop("score_varied") == 2 * 2 + 1
+    assert jobs.pop("data_weights") == 1
+    assert (jobs.pop("total", 0), jobs) == (nominal.pop("total", 0), nominal)
+    printed = workflow.run("-n", "-p", "--configfile", config)
+    for expected in (
+        "hepml infer results/varied/data/top.weights results/varied/data/qcd --scores",
+        "--varied tracks_up 1 results/varied/data/qcd.tracks_up",
+        "--varied-scores scale_down 0 results/varied/scores/mlp/top.scale_down.parquet",
+        "hepml vary results/varied/ntuples/qcd_3.root results/varied/ntuples/qcd_3.tracks_up.root",
+    ):
+        assert expected in printed
+    cuts = next(line for line in printed.splitlines() if "hepml infer" in line and "cuts" in line)
+    assert "--varied tracks_up" in cuts
+    assert "--varied-scores" not in cuts
+
+
+def test_varied_ntuples_of_the_user_are_read_instead_of_the_nominal_ones(workflow):
+    for name in ("s", "b", "b_up", "b_down"):
+        (workflow.folder / f"{name}.root").touch()
+    samples = {
+        name: {"role": role, "files": [f"{name}.root"], "cross_section": 1}
+        for name, role in (("s", "signal"), ("b", "background"))
+    }
+    objects = {d: {"files": {"b": [f"b_{d}.root"]}} for d in ("up", "down")}
+    systematics = {"shower": {"objects": objects, "samples": ["b"]}}
+    config = workflow.config("quick", analysis="own", samples=None, systematics=None)
+    text = config.read_text().replace("samples: null", f"samples: {samples}")
+    config.write_text(text.replace("systematics: null", f"systematics: {systematics}"))
+    printed = workflow.run("-n", "-p", "--configfile", config)
+    assert "hepml data b_up.root " in printed
+    assert "hepml data b_down.root " in printed
+    (workflow.folder / "b_up.root").unlink()
+    printed = workflow.run("-n", "--configfile", config, check=False)
+    assert "systematics.shower.objects.up.files.b: no file matches 'b_up.root'" in printed
+
+
 def test_without_a_config_the_reference_analysis_is_planned(workflow):
     given = workflow.rerun("--configfile", "config/config.yaml")
     assert workflow.rerun() == given

@@ -12,6 +12,15 @@ from torch import nn
 def build(features, width=4):
     return nn.Sequential(nn.Linear(features, width), nn.Tanh(), nn.Linear(width, 1), nn.Flatten(0))
 """
+SYSTEMATICS = """
+systematics:
+  shift:
+    samples: [signal]
+    objects: {up: {branches: {x0: x0 + 0.1}}, down: {branches: {x0: x0 - 0.1}}}
+  factor:
+    samples: [background]
+    weight: {up: 1 + 0.1 * (x1 > 0), down: 1 - 0.1 * (x1 > 0)}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +41,7 @@ def finished(workflow):
     models = f"models: {{mlp: {training}, wide: {training}, own: {own}}}\n"
     text = text.split("models:")[0] + models
     text += "inference: {background_uncertainty: 0.05, replicas: 50, bins: 4}\n"
+    text += SYSTEMATICS
     config.write_text(text)
     workflow.run("--configfile", config)
     return config
@@ -106,6 +116,38 @@ def test_settings_of_one_model_rerun_that_model_only(workflow, finished):
     assert jobs["train"] == 3
     assert jobs["score"] == 2
     assert jobs["infer"] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "remade"),
+    [
+        ("x0 + 0.1", "x0 + 0.2", {"data_varied": 1, "score_varied": 3}),
+        ("1 + 0.1 *", "1 + 0.2 *", {"data_weights": 1}),
+        ("  factor:", "  factor:\n    title: A factor", {}),
+    ],
+)
+def test_a_changed_systematic_remakes_its_own_copies_and_the_inference(
+    workflow, finished, old, new, remade
+):
+    changed = finished.with_name("systematic.yaml")
+    changed.write_text(finished.read_text().replace(old, new))
+    jobs = workflow.rerun("--configfile", changed)
+    stages = ("simulate", "vary", "data", "data_varied", "data_weights", "train", "score")
+    made = {rule: jobs[rule] for rule in (*stages, "score_varied") if rule in jobs}
+    assert made == remade
+    assert jobs["infer"] == 4
+
+
+@pytest.mark.usefixtures("finished")
+def test_changed_copies_keep_the_folds_of_their_events(workflow):
+    nominal, varied = (
+        pq.read_table(workflow.folder / f"results/small/scores/mlp/signal{variation}.parquet")
+        for variation in ("", ".shift_up")
+    )
+    for name in ("event_id", "fold", "label", "weight"):
+        assert nominal[name].to_pylist() == varied[name].to_pylist()
+    old, new = (table["llr"].to_numpy() for table in (nominal, varied))
+    assert (old != new).mean() > 0.99
 
 
 def test_a_change_of_the_users_file_reruns_its_model_only(workflow, finished):

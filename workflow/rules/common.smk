@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from hepml import configfile, jobs
+from hepml import configfile, jobs, variations
 from hepml.provenance import code_digest
 
 ANALYSIS = configfile.from_workflow(config, workflow.configfiles)
@@ -12,6 +12,16 @@ SET_MODELS = jobs.models_reading(ANALYSIS, "sets")
 METHODS = ["cuts", *MODELS]
 VARIABLES = list(ANALYSIS.data.variables)
 FOLDS = range(ANALYSIS.folds)
+# changed copies of samples: pairs of variation and sample
+VARIED = list(variations.varied_copies(ANALYSIS))
+# samples of which systematics change the weights, in columns beside those of the networks
+WEIGHTED = variations.weighted_samples(ANALYSIS)
+# what the inference reads of each sample, and of each changed copy
+INFERENCE_DATA = [
+    f"{RESULTS}/data/{sample}{'.weights' if sample in WEIGHTED else ''}"
+    for sample in SAMPLES
+]
+VARIED_DATA = [f"{RESULTS}/data/{sample}.{variation}" for variation, sample in VARIED]
 
 
 wildcard_constraints:
@@ -19,16 +29,21 @@ wildcard_constraints:
     model="|".join(MODELS),
     method="|".join(METHODS),
     variable="|".join(VARIABLES),
+    variation="|".join(sorted({name for name, _ in VARIED}) or ["none"]),
     fold=r"\d+",
     chunk=r"\d+",
     size=r"\d+",
 
 
+def chunks(sample, ending):
+    """Simulated files of a sample; none if it has files of its own."""
+    number = jobs.simulated_chunks(ANALYSIS, sample)
+    return [f"{RESULTS}/ntuples/{sample}_{i}{ending}" for i in range(number)]
+
+
 def ntuple_files(sample):
     """Files of a sample: simulated here, or what its patterns match."""
-    chunks = jobs.simulated_chunks(ANALYSIS, sample)
-    simulated = [f"{RESULTS}/ntuples/{sample}_{i}.root" for i in range(chunks)]
-    return simulated or jobs.local_files(ANALYSIS, sample)
+    return chunks(sample, ".root") or jobs.local_files(jobs.data_job(ANALYSIS, sample))
 
 
 def ntuples(wildcards):
@@ -37,7 +52,24 @@ def ntuples(wildcards):
 
 def ntuple_urls(wildcards):
     """Files of a sample that are read over the network, which Snakemake does not watch."""
-    return jobs.remote_files(ANALYSIS, wildcards.sample)
+    return jobs.remote_files(jobs.data_job(ANALYSIS, wildcards.sample))
+
+
+def varied_job(wildcards):
+    return variations.varied_job(ANALYSIS, wildcards.sample, wildcards.variation)
+
+
+def varied_ntuples(wildcards):
+    """Jets measured again on changed particles, files of the config, or the nominal ones."""
+    sample, variation = wildcards.sample, wildcards.variation
+    if variations.measured_again(ANALYSIS, sample, variation):
+        return chunks(sample, f".{variation}.root")
+    job = varied_job(wildcards)
+    return jobs.local_files(job) if job.sample.files else ntuple_files(sample)
+
+
+def varied_urls(wildcards):
+    return jobs.remote_files(varied_job(wildcards))
 
 
 # settings come from functions: in a plain string Snakemake would take LaTeX's {21} for a wildcard
@@ -56,8 +88,20 @@ def simulation_settings(wildcards):
     return job.model_dump_json()
 
 
+def variation_settings(wildcards):
+    return variations.variation_job(ANALYSIS, wildcards.variation).model_dump_json()
+
+
 def data_settings(wildcards):
-    return jobs.data_settings(ANALYSIS, wildcards.sample)
+    return jobs.data_settings(jobs.data_job(ANALYSIS, wildcards.sample))
+
+
+def weighted_data_settings(wildcards):
+    return jobs.data_settings(variations.weighted_job(ANALYSIS, wildcards.sample))
+
+
+def varied_data_settings(wildcards):
+    return jobs.data_settings(varied_job(wildcards))
 
 
 def training_settings(wildcards):
@@ -98,6 +142,25 @@ def method_scores(wildcards):
     return expand(
         f"{RESULTS}/scores/{wildcards.method}/{{sample}}.parquet", sample=SAMPLES
     )
+
+
+def varied_scores(wildcards):
+    """Scores of the changed copies; the cuts need none."""
+    if wildcards.method == "cuts":
+        return []
+    folder = f"{RESULTS}/scores/{wildcards.method}"
+    return [f"{folder}/{sample}.{variation}.parquet" for variation, sample in VARIED]
+
+
+def varied_options(wildcards, input):
+    """Each changed copy with its variation and the number of its sample."""
+    keys = [f"{variation} {SAMPLES.index(sample)}" for variation, sample in VARIED]
+    data = zip(keys, input.varied, strict=True)
+    scores = zip(keys, input.varied_scores)
+    return [
+        *(f"--varied {key} {folder}" for key, folder in data),
+        *(f"--varied-scores {key} {file}" for key, file in scores),
+    ]
 
 
 def score_options(wildcards, input):

@@ -17,3 +17,33 @@ rule data:
         code=code_digest("hepml.data.stage"),
     shell:
         "hepml data {input:q} {params.urls:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+
+
+# the same events with their weights under systematics, for the inference: in the nominal columns, a
+# factor that changes would train all networks anew
+use rule data as data_weights with:
+    output:
+        directory(f"{RESULTS}/data/{{sample}}.weights"),
+    log:
+        f"{RESULTS}/logs/data/{{sample}}.weights.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/{{sample}}.weights.tsv"
+    params:
+        settings=weighted_data_settings,
+        urls=ntuple_urls,
+        code=code_digest("hepml.data.stage"),
+
+
+use rule data as data_varied with:
+    input:
+        varied_ntuples,
+    output:
+        directory(f"{RESULTS}/data/{{sample}}.{{variation}}"),
+    log:
+        f"{RESULTS}/logs/data/{{sample}}.{{variation}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/{{sample}}.{{variation}}.tsv"
+    params:
+        settings=varied_data_settings,
+        urls=varied_urls,
+        code=code_digest("hepml.data.stage"),

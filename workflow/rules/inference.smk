@@ -1,7 +1,9 @@
 rule infer:
     input:
-        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        data=INFERENCE_DATA,
         scores=method_scores,
+        varied=VARIED_DATA,
+        varied_scores=varied_scores,
     output:
         result=f"{RESULTS}/inference/{{method}}.json",
         workspace=f"{RESULTS}/inference/{{method}}.workspace.json",
@@ -16,9 +18,10 @@ rule infer:
     params:
         settings=inference_settings,
         scores=score_options,
+        varied=varied_options,
         code=code_digest("hepml.inference.stage"),
     shell:
-        "hepml infer {input.data:q} {params.scores} --settings {params.settings:q}"
+        "hepml infer {input.data:q} {params.scores} {params.varied} --settings {params.settings:q}"
         " --output {output.result:q} --workspace {output.workspace:q} 2> {log:q}"
 
 

@@ -30,13 +30,32 @@ use rule score as score_smaller with:
         f"{RESULTS}/logs/learning_curve/{{model}}/{{size}}/{{sample}}.log",
 
 
+use rule score as score_smaller_varied with:
+    input:
+        models=expand(
+            f"{RESULTS}/learning_curve/{{{{model}}}}/{{{{size}}}}/fold{{fold}}",
+            fold=FOLDS,
+        ),
+        data=f"{RESULTS}/data/{{sample}}.{{variation}}",
+        own=own_files,
+    output:
+        f"{CURVE}/scores/{{sample}}.{{variation}}.parquet",
+    log:
+        f"{RESULTS}/logs/learning_curve/{{model}}/{{size}}/{{sample}}.{{variation}}.log",
+
+
 use rule infer as infer_smaller with:
     input:
-        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        data=INFERENCE_DATA,
         scores=expand(
             f"{RESULTS}/learning_curve/{{{{model}}}}/{{{{size}}}}/scores/{{sample}}.parquet",
             sample=SAMPLES,
         ),
+        varied=VARIED_DATA,
+        varied_scores=[
+            f"{CURVE}/scores/{sample}.{variation}.parquet"
+            for variation, sample in VARIED
+        ],
     output:
         result=f"{CURVE}/inference.json",
         workspace=f"{CURVE}/inference.workspace.json",
@@ -47,6 +66,7 @@ use rule infer as infer_smaller with:
     params:
         settings=model_inference_settings,
         scores=score_options,
+        varied=varied_options,
         code=code_digest("hepml.inference.stage"),
 
 

@@ -19,3 +19,14 @@ rule score:
     shell:
         "hepml score {input.models:q} --data {input.data:q} {params.spectators}"
         " {params.factory:q} --output {output:q} 2> {log:q}"
+
+
+use rule score as score_varied with:
+    input:
+        models=expand(f"{RESULTS}/training/{{{{model}}}}/fold{{fold}}", fold=FOLDS),
+        data=f"{RESULTS}/data/{{sample}}.{{variation}}",
+        own=own_files,
+    output:
+        f"{RESULTS}/scores/{{model}}/{{sample}}.{{variation}}.parquet",
+    log:
+        f"{RESULTS}/logs/scores/{{model}}/{{sample}}.{{variation}}.log",

@@ -14,3 +14,23 @@ rule simulate:
         code=code_digest("hepml.simulation.stage"),
     shell:
         "hepml simulate {output:q} --settings {params.settings:q} > {log:q} 2>&1"
+
+
+rule vary:
+    input:
+        f"{RESULTS}/ntuples/{{sample}}_{{chunk}}.root",
+    output:
+        f"{RESULTS}/ntuples/{{sample}}_{{chunk}}.{{variation}}.root",
+    log:
+        f"{RESULTS}/logs/simulation/{{sample}}_{{chunk}}.{{variation}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulation/{{sample}}_{{chunk}}.{{variation}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=30,
+    params:
+        settings=variation_settings,
+        code=code_digest("hepml.simulation.variations.stage"),
+    shell:
+        "hepml vary {input:q} {output:q} --settings {params.settings:q} > {log:q} 2>&1"
