@@ -10,7 +10,7 @@ from hepml.config import (
     WeightVariation,
     object_variations,
 )
-from hepml.jobs import data_job
+from hepml.jobs import data_job, local_files
 
 JETS = ("top", "qcd")  # processes whose jets can be measured again
 
@@ -78,6 +78,13 @@ def variation_job(settings: Analysis, variation: str) -> VariationJob:
     return VariationJob(
         variation=found.model_copy(update={"objects": objects}), simulation=settings.simulation
     )
+
+
+def varied_files(settings: Analysis) -> list[str]:
+    """Varied ntuples of the user on disk, of all samples."""
+    jobs = [varied_job(settings, name, variation) for variation, name in varied_copies(settings)]
+    own = [job for job in jobs if job.variation and job.variation.objects.files]
+    return [file for job in own for file in local_files(job)]
 
 
 def all_jobs(settings: Analysis) -> list[DataJob]:

@@ -211,8 +211,9 @@ def curve_points(wildcards, input):
 
 
 def all_ntuples(wildcards):
-    """Every ROOT file that is read from disk, of all samples."""
-    return [file for name in SAMPLES for file in ntuple_files(name)]
+    """Every ROOT file that is simulated, or read from disk, of all samples."""
+    nominal = [file for name in SAMPLES for file in ntuple_files(name)]
+    return list(dict.fromkeys([*nominal, *variations.varied_files(ANALYSIS)]))
 
 
 def method_title(wildcards):
