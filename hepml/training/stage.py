@@ -3,9 +3,11 @@
 import math
 import resource
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
 from hepml.inputs import on_device
 from hepml.inputs.features import Standardisation, fit_standardisation
+from hepml.inputs.kept import OpenRoom
 from hepml.inputs.source import Labels, Source, particle_counts, read_labels
 from hepml.inputs.unseen import find_unseen
 from hepml.models import build
@@ -61,7 +64,8 @@ def train(
     """
     job, factory = _with_factory(job)
     samples = [open_columns(folder) for folder in data]
-    source = on_device(samples, job.model, device)
+    again = job.model.training.epochs > 1
+    source = on_device(samples, job.model, device, _room(output.parent) if again else None)
     labels = read_labels(samples)
     stop = validation_fold(fold, job.folds)
     simulated = labels.label >= 0
@@ -97,6 +101,16 @@ def train(
         ) from None
     require_sound()
     keep(output, result)
+
+
+def _room(folder: Path) -> OpenRoom:
+    """Opens files without a name in a folder; they go with the process."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def room() -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=folder)
+
+    return room
 
 
 def drawn(events: np.ndarray, number: int | None, seed: int) -> np.ndarray:
