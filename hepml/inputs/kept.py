@@ -1,6 +1,6 @@
 """Inputs made of particles once, and kept in a file while a network trains on them epoch by epoch.
 
-To make features of a jet's particles takes three times as long as to read them back. The file has
+To make features of a jet's particles takes seven times as long as to read them back. The file has
 no name: it goes with the process that made it, so that it can never be one of other data or of
 another recipe.
 """
