@@ -8,7 +8,9 @@ Run by training.py; the jobs are those of weaver_worker.py.
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +139,8 @@ class Hepml:
 
     def _open(self) -> Batches:
         samples = [open_columns(self.columns)]
-        source: Source = on_device(samples, MODEL, self.device)
+        room = partial(tempfile.TemporaryFile, dir=self.folder)  # as hepml train does
+        source: Source = on_device(samples, MODEL, self.device, room)
         label = torch.from_numpy(read_labels(samples).label.astype(np.float32))
         every = Batches(source, np.arange(len(label)), label, torch.ones(len(label)))
         return every.to(self.device)

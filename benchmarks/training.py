@@ -7,7 +7,9 @@ sides get the same ROOT files in the schema of JetClass, the same batches, the p
 Transformer and the same weights. Each runs in a process of its own with one thread; round by round,
 first one, then the other does
 
-- first pass: ROOT files to batches; hepml's part writes its columns to disk on the way,
+- first pass: ROOT files to batches; hepml writes its columns, and features of particles, to disk
+  on the way,
+- second pass: batches again; hepml reads its features back and maps their file into memory,
 - next pass: batches again, in another order; weaver reads file by file ("stream", its fastest
   without holding all jets in memory), a hundredth of each file at a time (its default), or holds
   all jets, padded, in memory,
@@ -119,6 +121,8 @@ def cases(options: argparse.Namespace) -> list[Case]:
     part = {"training": options.epoch_jets, "validation": options.epoch_jets // 4}
     found = [
         Case("first pass, stream", ("first_pass", {"mode": "stream"}), ("first_pass", {}), 4),
+        Case("second pass, stream", ("next_pass", {"mode": "stream", "jets": jets}),
+             ("next_pass", {})),
         *(
             Case(f"next pass, {mode}", ("next_pass", {"mode": mode, "jets": jets}),
                  ("next_pass", {}), goal)
@@ -134,7 +138,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 goal = {(False, False): 2.5, (True, False): 3, (True, True): 2}[amp, compiled]
                 theirs = step | {"compiled": compiled}
                 found.append(Case(job + name, (job, theirs), (job, step), goal))
-    return found
+    return [case for case in found if case.name.startswith(tuple(options.only))]
 
 
 def check(weaver: Worker, hepml: Worker) -> str:
@@ -232,6 +236,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--epoch-jets", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names of cases")
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hepml" / "weaver"
     parser.add_argument("--environment", type=Path, default=cache, help="of weaver")
     parser.add_argument("--output", type=Path, help="folder for the result")
@@ -247,13 +252,14 @@ def main() -> None:
         lines = compare(options, Path(folder))
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     versions = ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("torch", "uproot"))
+    only = f" --only {' '.join(map(repr, options.only))}" if any(options.only) else ""
     where = processor() if options.device == "cpu" else torch.cuda.get_device_name()
     kind = "CPU time" if options.device == "cpu" else "Time on the wall, bfloat16 autocast"
     head = [
         f"# Particle Transformer against weaver-core 0.5.3, {today}",
         "",
         f"`python benchmarks/training.py --against weaver --device {options.device} --jets "
-        f"{options.jets} --batch {options.batch} --rounds {options.rounds}` on {where}, "
+        f"{options.jets} --batch {options.batch} --rounds {options.rounds}{only}` on {where}, "
         f"{os.cpu_count()} cores (shared; one thread each), Python {platform.python_version()}, "
         f"{versions}. {kind}, both in turn; only the ratios are to be trusted.",
         "",

@@ -30,7 +30,7 @@ def particle_branches(particles: Particles) -> list[str]:
 def particle_columns(
     particles: Particles, arrays: Mapping[str, ak.Array], kept: Bool[np.ndarray, " events"]
 ) -> tuple[Int64[np.ndarray, " kept"], Float32[np.ndarray, "particles fields"]]:
-    """Particles of the events that are kept, as one table.
+    """Particles of the events that are kept, as one table, the hardest of each event first.
 
     Args:
         particles: which branches hold what.
@@ -55,7 +55,40 @@ def particle_columns(
     rows = slice(None) if kept.all() else np.flatnonzero(np.repeat(kept, counts))
     flat = {name: ak.to_numpy(ak.flatten(arrays[name], axis=1))[rows] for name in names}
     columns = [*_momentum(particles, flat), *(flat[name] for name in particles.fields.values())]
-    return counts[kept], _table(columns)
+    counts, table = counts[kept], _table(columns)
+    with np.errstate(over="ignore", invalid="ignore"):  # found, and named, later
+        order = order_by_pt(transverse_momentum(table[:, 0], table[:, 1]), counts)
+    return counts, table if order is None else table.take(order, axis=0)
+
+
+def transverse_momentum(
+    px: Float32[np.ndarray, " particles"], py: Float32[np.ndarray, " particles"]
+) -> Float32[np.ndarray, " particles"]:
+    """By which particles are ordered, everywhere by the same formula: a last digit decides."""
+    return np.sqrt(px * px + py * py)
+
+
+def order_by_pt(
+    pt: Float32[np.ndarray, " particles"], counts: Int64[np.ndarray, " events"]
+) -> Int64[np.ndarray, " particles"] | None:
+    """Rows of the particles event by event, hardest first; equal momenta keep their order.
+
+    Args:
+        pt: of the particles, those of one event after those of another.
+        counts: particles of each event.
+
+    Returns:
+        None if they are in this order, as those of most ntuples are.
+    """
+    harder = pt[1:] > pt[:-1]
+    starts = np.cumsum(counts)[:-1]
+    harder[starts[(starts > 0) & (starts < len(pt))] - 1] = False  # of another event
+    if not harder.any():
+        return None
+    event = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
+    # bits of a float >= 0 order like the float; one integer key sorts by event, then falling pT
+    softness = np.uint64(0xFFFFFFFF) - np.ascontiguousarray(pt).view(np.uint32)
+    return np.argsort((event << np.uint64(32)) | softness, kind="stable")
 
 
 def broken_particles(

@@ -2,7 +2,8 @@
 
 A folder holds one ``.npy`` per event column, the particles of all events one after another in
 ``particles.npy`` (float32, shape (particles, fields)) with ``offsets.npy`` (int64, events + 1),
-and ``columns.json``, written last: a folder without it is not complete.
+and ``columns.json``, written last: a folder without it is not complete. The data stage stores the
+particles of each event by falling transverse momentum, those of equal momentum as they came.
 """
 
 import json
@@ -17,13 +18,16 @@ import numpy as np
 from hepml.artifacts import write_json
 from hepml.errors import InputError, nearest
 
-FORMAT = 1
+FORMAT = 2  # 1 kept the order of the ntuples
 _IDENTITY = {"event_id": np.uint64, "fold": np.int8, "label": np.int8, "weight": np.float64}
 
 
 @dataclass(frozen=True)
 class Particles:
-    """Particles of many events: those of event i are ``values[offsets[i]:offsets[i + 1]]``."""
+    """Particles of many events: those of event i are ``values[offsets[i]:offsets[i + 1]]``.
+
+    The data stage stores them hardest first.
+    """
 
     fields: tuple[str, ...]
     offsets: np.ndarray

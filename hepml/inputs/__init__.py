@@ -17,9 +17,17 @@ from hepml.config import (
 )
 from hepml.data.store import Columns
 from hepml.inputs.images import ImageSettings, jet_images
+from hepml.inputs.kept import KeptParticles, OpenRoom
 from hepml.inputs.resident import ResidentParticles, ResidentTable
 from hepml.inputs.sets import SetRecipe, particle_sets
-from hepml.inputs.source import FeatureSource, ParticleSource, Prepare, Source, to_device
+from hepml.inputs.source import (
+    FeatureSource,
+    ParticleSource,
+    Prepare,
+    Source,
+    particle_counts,
+    to_device,
+)
 
 _AT_ONCE = 8192  # events that are made resident at a time
 _SHARE = 0.5  # of a GPU's free memory that resident events may take
@@ -41,13 +49,29 @@ def open_source(samples: Sequence[Columns], model: Model) -> Source:
     return ParticleSource(samples, prepare)
 
 
-def on_device(samples: Sequence[Columns], model: Model, device: torch.device) -> Source:
-    """Like :func:`open_source`, held on a GPU if that takes half of its free memory at most."""
-    if device.type != "cuda":
-        return open_source(samples, model)
-    free, _ = torch.cuda.mem_get_info(device)
-    fits = resident_bytes(samples, model) < _SHARE * free
-    return make_resident(samples, model, device) if fits else open_source(samples, model)
+def on_device(
+    samples: Sequence[Columns],
+    model: Model,
+    device: torch.device,
+    room: OpenRoom | None = None,
+) -> Source:
+    """Like :func:`open_source`, held on a GPU if that takes half of its free memory at most.
+
+    Args:
+        samples: opened columns; events are numbered through them in this order.
+        model: settings of the network.
+        device: where the network is.
+        room: opens files for what is worth keeping where events are asked for again and again and
+            memory does not hold them: features of particles. None if each is asked for once.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if resident_bytes(samples, model) < _SHARE * free:
+            return make_resident(samples, model, device)
+    source = open_source(samples, model)
+    if room is None or not isinstance(model, ParticleTransformer | OwnOnSets):
+        return source
+    return KeptParticles(source, np.minimum(particle_counts(samples), model.maximum), room)
 
 
 def resident_bytes(samples: Sequence[Columns], model: Model) -> int:

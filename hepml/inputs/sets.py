@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from hepml.data.particles import order_by_pt, transverse_momentum
 from hepml.errors import InputError, nearest
 
 Column = Any  # np.ndarray or Tensor, one value per particle
@@ -121,17 +122,17 @@ def particle_sets(
         InputError: if a field is missing, or a particle has a value that is not finite or a
             negative energy; the message names the jet.
     """
-    column = _columns(fields, recipe)
+    _require_fields(fields, recipe)
     _require_physical(values, counts, fields)
-    kept = _hardest(_pt(values, column), counts, recipe.maximum)
-    total = _jet_sums(values[:, [column[name] for name in MOMENTUM]], counts)
+    particles = _by_name(values, fields)
+    jets = _jet_sums(particles, counts)
     left = np.minimum(counts, recipe.maximum)
-    values = values.take(kept, axis=0)
-    jet = np.repeat(np.arange(len(counts)), left)
-    features = _features(values, column, total[jet], recipe)
+    rows = _hardest(particles, counts, recipe.maximum)
+    if rows is not None:
+        particles = _by_name(values.take(rows, axis=0), fields)
     return ParticleSets(
-        features=features,
-        momenta=np.ascontiguousarray(values[:, [column[name] for name in MOMENTUM]]),
+        features=_features(particles, {n: np.repeat(x, left) for n, x in jets.items()}, recipe),
+        momenta=np.stack([particles[name] for name in MOMENTUM], axis=1),
         counts=left,
         jets_cut=int((counts > left).sum()),
         particles_cut=int((counts - left).sum()),
@@ -146,15 +147,13 @@ def needed_fields(recipe: SetRecipe) -> tuple[str, ...]:
     return (*MOMENTUM, "deta", "dphi", *identity, *_TANH.values(), "d0err", "dzerr")
 
 
-def _columns(fields: Sequence[str], recipe: SetRecipe) -> dict[str, int]:
-    column = {name: index for index, name in enumerate(fields)}
+def _require_fields(fields: Sequence[str], recipe: SetRecipe) -> None:
     for name in needed_fields(recipe):
-        if name not in column:
+        if name not in fields:
             raise InputError(
                 f"particle features {recipe.features!r} need the particle field {name!r}, which "
                 f"is not stored ({nearest(name, fields)}); add it to data.schema.particles"
             )
-    return column
 
 
 def _require_physical(
@@ -179,10 +178,11 @@ def _require_physical(
         )
 
 
-def _pt(
-    values: Float32[np.ndarray, "particles fields"], column: dict[str, int]
-) -> Float32[np.ndarray, " particles"]:
-    return _length(values[:, column["px"]], values[:, column["py"]], np)
+def _by_name(
+    values: Float32[np.ndarray, "particles fields"], fields: Sequence[str]
+) -> dict[str, Column]:
+    """Columns of a table, each in one piece."""
+    return dict(zip(fields, values.T.copy(), strict=True))
 
 
 def _length(x: Column, y: Column, xp: Namespace) -> Column:
@@ -191,16 +191,14 @@ def _length(x: Column, y: Column, xp: Namespace) -> Column:
 
 
 def _hardest(
-    pt: Float32[np.ndarray, " particles"], counts: Int64[np.ndarray, " jets"], maximum: int
-) -> Int64[np.ndarray, " kept"]:
-    """Rows of the particles that are kept, jet by jet, hardest first; ties keep their order."""
-    jet = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
-    # bits of a float >= 0 order like the float; one integer key sorts by jet, then falling pT
-    softness = np.uint64(0xFFFFFFFF) - np.ascontiguousarray(pt).view(np.uint32)
-    rows = np.argsort((jet << np.uint64(32)) | softness, kind="stable")
+    particles: Mapping[str, Column], counts: Int64[np.ndarray, " jets"], maximum: int
+) -> Int64[np.ndarray, " kept"] | None:
+    """Rows of the particles that are kept, jet by jet, hardest first; None for all as they are."""
+    rows = order_by_pt(transverse_momentum(particles["px"], particles["py"]), counts)
     if counts.size == 0 or counts.max() <= maximum:
         return rows
-    return rows[_ranges(np.cumsum(counts) - counts, np.minimum(counts, maximum))]
+    kept = _ranges(np.cumsum(counts) - counts, np.minimum(counts, maximum))
+    return kept if rows is None else rows[kept]
 
 
 def _ranges(
@@ -212,25 +210,23 @@ def _ranges(
 
 
 def _jet_sums(
-    momenta: Float32[np.ndarray, "particles 4"], counts: Int64[np.ndarray, " jets"]
-) -> Float32[np.ndarray, "jets 4"]:
-    running = np.zeros((len(momenta) + 1, 4))
-    np.cumsum(momenta, axis=0, dtype=np.float64, out=running[1:])
-    ends = np.cumsum(counts)
-    return (running[ends] - running[ends - counts]).astype(np.float32)
+    particles: Mapping[str, Column], counts: Int64[np.ndarray, " jets"]
+) -> dict[str, Float32[np.ndarray, " jets"]]:
+    """Sums of px, py and energy over each jet, in double precision on the way."""
+    filled = np.flatnonzero(counts)  # reduceat misreads jets without particles
+    starts = (np.cumsum(counts) - counts)[filled]
+    sums = {name: np.zeros(len(counts), np.float32) for name in ("px", "py", "energy")}
+    for name, of_jet in sums.items() if filled.size else ():
+        of_jet[filled] = np.add.reduceat(particles[name], starts, dtype=np.float64)
+    return sums
 
 
 def _features(
-    values: Float32[np.ndarray, "particles fields"],
-    column: dict[str, int],
-    jet: Float32[np.ndarray, "particles 4"],
-    recipe: SetRecipe,
+    particles: Mapping[str, Column], jet: Mapping[str, Column], recipe: SetRecipe
 ) -> Float32[np.ndarray, "particles features"]:
-    particles = {name: values[:, index] for name, index in column.items()}
-    features = np.empty((len(values), len(recipe.names)), np.float32)
+    features = np.empty((len(particles["px"]), len(recipe.names)), np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):  # log 0; 0/0 in a jet of zeros
-        made = feature_columns(particles, dict(zip(MOMENTUM, jet.T, strict=True)), recipe, np)
-        for index, x in enumerate(made):
+        for index, x in enumerate(feature_columns(particles, jet, recipe, np)):
             features[:, index] = x
     return features
 

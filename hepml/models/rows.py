@@ -6,7 +6,7 @@ layers are kept; all else is made chunk by chunk and made again where it is need
 layer nothing is kept: the moments of its output follow from those of its few inputs.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
-_ROWS = 4096  # of 64 float32: a megabyte
-_NARROW = 16
+from hepml.models.row_layers import Backward, First, Kept, chunks, empty, outputs, through_gelu
 
 
 @dataclass(frozen=True)
@@ -70,148 +68,15 @@ def infer_rows(
         factor, shift = _affine(layer.norm)
         weight = layer.linear.weight * factor[:, None]
         folded.append((weight.T, torch.addcmul(shift, layer.linear.bias, factor)))
-    output = _empty(len(x), len(folded[-1][1]), like=x)
+    output = empty(len(x), len(folded[-1][1]), like=x)
     with torch.autocast(x.device.type, enabled=False):
-        for rows in _chunks(len(x)):
+        for rows in chunks(len(x)):
             chunk = x[rows]
             for weight, bias in folded[:-1]:
                 chunk = torch.ops.aten.gelu_(torch.addmm(bias, chunk, weight))
             weight, bias = folded[-1]
             torch.ops.aten.gelu_(torch.addmm(bias, chunk, weight, out=output[rows]))
     return output
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over the rows of gradients after a batch norm, and of their products with its input."""
-
-    gradient: Tensor
-    product: Tensor
-
-
-class _First:
-    """The first layer: output of its batch norm straight from the normalised input.
-
-    Args:
-        x: input with mean 0 and variance 1 in each column.
-        input_gain: of the norm before the layer.
-        parameters: of the layer.
-        eps: of its norm.
-    """
-
-    def __init__(
-        self, x: Tensor, input_gain: Tensor, parameters: tuple[Tensor, ...], eps: float
-    ) -> None:
-        self.weight, _, gain, self.shift = parameters
-        self.x, self.input_gain = x, input_gain
-        self.matrix = self.weight * input_gain
-        # in double precision, because logarithms of the same pair are nearly parallel
-        with_x = self.matrix.double() @ (x.double().T @ x.double() / len(x))
-        self.with_x = with_x.to(x.dtype)  # mean product of output and input
-        self.variance = (with_x * self.matrix).sum(1).to(x.dtype)
-        self.deviation = (self.variance + eps).sqrt()
-        self.factor = gain / self.deviation
-        self._folded = (self.matrix * self.factor[:, None]).T.contiguous()
-
-    def normal(self, rows: slice) -> Tensor:
-        """Output of the batch norm."""
-        return torch.addmm(self.shift, self.x[rows], self._folded)
-
-    def no_sums(self) -> _Sums:
-        """Sums over no rows."""
-        return _Sums(torch.zeros_like(self.shift), self.x.new_zeros(self.matrix.shape[::-1]))
-
-    def collect(self, sums: _Sums, gradient: Tensor, rows: slice) -> None:
-        """Add rows to the sums."""
-        sums.gradient.add_(gradient.sum(0))
-        sums.product.addmm_(self.x[rows].T, gradient)
-
-    def gradients(self, sums: _Sums) -> list[Tensor]:
-        """Gradients of the input norm and the layer; the norm's chain rule is linear in a row."""
-        with_x = sums.product.T
-        of_gain = (with_x * self.matrix).sum(1) / self.deviation
-        slope = of_gain / self.deviation
-        of_matrix = self.factor[:, None] * (with_x - slope[:, None] * self.with_x)
-        of_input_gain = (self.weight * of_matrix).sum(0)
-        of_weight = of_matrix * self.input_gain
-        # a norm takes away any constant before it
-        nothing = torch.zeros_like(of_input_gain), torch.zeros_like(of_gain)
-        return [of_input_gain, nothing[0], of_weight, nothing[1], of_gain, sums.gradient]
-
-
-class _Kept:
-    """A later layer: output z of its linear part, less a constant, and what its norm makes of it.
-
-    Args:
-        before: chunks of the layer's input.
-        rows: in all.
-        parameters: of the layer.
-        eps: of its norm.
-    """
-
-    def __init__(
-        self, before: Iterable[Tensor], rows: int, parameters: tuple[Tensor, ...], eps: float
-    ) -> None:
-        self.weight, bias, gain, shift = parameters
-        self.z = _empty(rows, len(bias), like=bias)
-        near, first, second = (torch.zeros_like(bias) for _ in range(3))
-        for chunk, chosen in zip(before, _chunks(rows), strict=True):
-            if chosen.start == 0:  # moments are exact only of what is near zero
-                near = (chunk @ self.weight.T).mean(0)
-            z = torch.addmm(-near, chunk, self.weight.T, out=self.z[chosen])
-            first += z.sum(0)
-            second += (z * z).sum(0)
-        self.mean = first / rows
-        self.full_mean = self.mean + near + bias
-        self.variance = (second / rows - self.mean.square()).clamp_(min=0)
-        self.deviation = (self.variance + eps).sqrt()
-        self.factor = gain / self.deviation
-        self._constant = shift - self.mean * self.factor
-
-    def normal(self, rows: slice) -> Tensor:
-        """Output of the batch norm."""
-        return torch.addcmul(self._constant, self.z[rows], self.factor)
-
-    def no_sums(self) -> _Sums:
-        """Sums over no rows."""
-        return _Sums(torch.zeros_like(self.mean), torch.zeros_like(self.mean))
-
-    def collect(self, sums: _Sums, gradient: Tensor, rows: slice) -> None:
-        """Add rows to the sums."""
-        sums.gradient.add_(gradient.sum(0))
-        sums.product.add_((gradient * self.z[rows]).sum(0))
-
-
-class _Backward:
-    """Gradients from behind a batch norm to the input of its layer, chunk by chunk.
-
-    Before the norm they are (g - mean(g) - ẑ mean(g ẑ)) · gain/deviation.
-
-    Args:
-        layer: whose.
-        gradient: g, after the norm.
-        sums: of all rows.
-    """
-
-    def __init__(self, layer: _Kept, gradient: Tensor, sums: _Sums) -> None:
-        self._layer, self._gradient = layer, gradient
-        self.of_gain = (sums.product - layer.mean * sums.gradient) / layer.deviation
-        self.of_shift = sums.gradient
-        self.of_weight = torch.zeros_like(layer.weight)
-        rows = len(gradient)
-        self._slope = layer.factor * self.of_gain / (rows * layer.deviation)
-        self._constant = layer.mean * self._slope - layer.factor * sums.gradient / rows
-
-    def through(self, rows: slice, before: Tensor) -> Tensor:
-        """Gradient of the layer's input ``before``; adds up that of the weight."""
-        of_z = torch.addcmul(self._constant, self._gradient[rows], self._layer.factor)
-        of_z.addcmul_(self._layer.z[rows], self._slope, value=-1)
-        self.of_weight.addmm_(of_z.T, before)
-        return of_z @ self._layer.weight
-
-    def gradients(self) -> list[Tensor]:
-        """Of the layer's parameters; the norm takes away any bias."""
-        return [self.of_weight, torch.zeros_like(self.of_gain), self.of_gain, self.of_shift]
 
 
 class _Rows(torch.autograd.Function):
@@ -228,18 +93,18 @@ class _Rows(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         variance, mean = torch.var_mean(x, 0, correction=0)
         fours = list(zip(*[iter(parameters)] * 4, strict=True))
-        first = _First((x - mean) / (variance + eps).sqrt(), gain, fours[0], eps)
+        first = First((x - mean) / (variance + eps).sqrt(), gain, fours[0], eps)
         moments = [mean, variance, torch.addmv(fours[0][1], first.weight, shift), first.variance]
-        later: list[_Kept] = []
-        last: _First | _Kept = first
+        later: list[Kept] = []
+        last: First | Kept = first
         for four in fours[1:]:
-            last = _Kept(_outputs(last, len(x)), len(x), four, eps)
+            last = Kept(outputs(last, len(x)), len(x), four, eps)
             later.append(last)
             moments += [last.full_mean, last.variance]
         ctx.save_for_backward(gain, shift, *parameters)
         ctx.layers = first, later
         ctx.mark_non_differentiable(*moments)
-        return torch.cat(list(_outputs(last, len(x)))), *moments
+        return torch.cat(list(outputs(last, len(x)))), *moments
 
     @staticmethod
     @once_differentiable
@@ -247,53 +112,20 @@ class _Rows(torch.autograd.Function):
         _ = ctx.saved_tensors  # raises if parameters changed since
         first, later = ctx.layers
         of_parameters: list[Tensor] = []
-        behind: _Backward | None = None
+        behind: Backward | None = None
         for layer in reversed(later):
             sums, gradient = layer.no_sums(), torch.empty_like(layer.z)
-            for rows in _chunks(len(grad)):
-                gradient[rows] = _through_gelu(layer, sums, rows, behind or grad)
+            for rows in chunks(len(grad)):
+                gradient[rows] = through_gelu(layer, sums, rows, behind or grad)
             if behind:
                 of_parameters = behind.gradients() + of_parameters
-            behind = _Backward(layer, gradient, sums)
+            behind = Backward(layer, gradient, sums)
         sums = first.no_sums()
-        for rows in _chunks(len(grad)):
-            _through_gelu(first, sums, rows, behind or grad)
+        for rows in chunks(len(grad)):
+            through_gelu(first, sums, rows, behind or grad)
         if behind:
             of_parameters = behind.gradients() + of_parameters
         return None, None, *first.gradients(sums), *of_parameters
-
-
-def _through_gelu(
-    layer: _First | _Kept, sums: _Sums, rows: slice, behind: _Backward | Tensor
-) -> Tensor:
-    """Gradient of some rows between batch norm and GELU, added to the sums."""
-    normal = layer.normal(rows)
-    if isinstance(behind, Tensor):
-        gradient = torch.ops.aten.gelu_backward(behind[rows], normal)
-    else:
-        gradient = behind.through(rows, functional.gelu(normal))
-        torch.ops.aten.gelu_backward.grad_input(gradient, normal, grad_input=gradient)
-    layer.collect(sums, gradient, rows)
-    return gradient
-
-
-def _outputs(layer: _First | _Kept, rows: int) -> Iterator[Tensor]:
-    """Output of the GELU, chunk by chunk."""
-    return (torch.ops.aten.gelu_(layer.normal(chunk)) for chunk in _chunks(rows))
-
-
-def _empty(rows: int, width: int, like: Tensor) -> Tensor:
-    """Room for the output of a layer.
-
-    A narrow one is stored column by column: BLAS makes a few long rows four times as fast as many
-    short ones.
-    """
-    narrow = width < _NARROW
-    return like.new_empty(width, rows).T if narrow else like.new_empty(rows, width)
-
-
-def _chunks(rows: int) -> Iterator[slice]:
-    return (slice(first, min(first + _ROWS, rows)) for first in range(0, rows, _ROWS))
 
 
 def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,11 @@
 import math
 import resource
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -16,10 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from hepml.config import Mlp, Own, OwnOnFeatures, TrainingJob, inputs_of
 from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
-from hepml.inputs import on_device
+from hepml.inputs import on_device, resident_bytes
 from hepml.inputs.features import Standardisation, fit_standardisation
+from hepml.inputs.kept import KeptParticles, OpenRoom
 from hepml.inputs.source import Labels, Source, particle_counts, read_labels
-from hepml.inputs.unseen import find_unseen
+from hepml.inputs.unseen import Unseen, find_unseen
 from hepml.models import build
 from hepml.models.own import Factory, import_factory
 from hepml.training.batches import Batches
@@ -61,7 +64,7 @@ def train(
     """
     job, factory = _with_factory(job)
     samples = [open_columns(folder) for folder in data]
-    source = on_device(samples, job.model, device)
+    source = on_device(samples, job.model, device, _room(output.parent, job))
     labels = read_labels(samples)
     stop = validation_fold(fold, job.folds)
     simulated = labels.label >= 0
@@ -76,8 +79,8 @@ def train(
     network = build(job.model, _standardisation(job, batches), factory).to(device)
     settings = job.model.training
     unseen = find_unseen(samples, job.model, training)
-    if unseen:
-        report(unseen.told())
+    for note in _notes(samples, job, source, unseen):
+        report(note)
 
     def keep(folder: Path, result: Fit) -> None:
         costs = _costs(network, batches, stopping) | (unseen.record() if unseen else {})
@@ -97,6 +100,29 @@ def train(
         ) from None
     require_sound()
     keep(output, result)
+
+
+def _notes(
+    samples: Sequence[Columns], job: TrainingJob, source: Source, unseen: Unseen | None
+) -> Iterator[str]:
+    """Lines for the log before the training."""
+    if unseen:
+        yield unseen.told()
+    if isinstance(source, KeptParticles):
+        most = resident_bytes(samples, job.model) / 1e9
+        yield f"features of particles take {most:.2g} GB of disk at most while this trains"
+
+
+def _room(folder: Path, job: TrainingJob) -> OpenRoom | None:
+    """Opens files without a name in a folder, if there is a second epoch to read them."""
+    if job.model.training.epochs == 1:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def room() -> IO[bytes]:
+        return tempfile.TemporaryFile(dir=folder)
+
+    return room
 
 
 def drawn(events: np.ndarray, number: int | None, seed: int) -> np.ndarray:

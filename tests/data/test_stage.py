@@ -33,9 +33,9 @@ def test_particles_by_hand(tmp_path, run, ntuple, write_tree):
     columns, _ = run([file], data={"selection": {"two": "count(part_px) >= 2"}})
     particles = columns.particles()
     assert particles.offsets.tolist() == [0, 2, 5]
-    # the first event that is left has px = 4 and 5; py = 4, pz = 12, massless
-    np.testing.assert_allclose(particles.values[0], [4, 4, 12, np.sqrt(16 + 16 + 144)])
-    assert particles.values[:, 0].tolist() == [4, 5, 6, 7, 8]
+    # the first event that is left has px = 4 and 5; py = 4, pz = 12, massless; the hardest first
+    np.testing.assert_allclose(particles.values[1], [4, 4, 12, np.sqrt(16 + 16 + 144)])
+    assert particles.values[:, 0].tolist() == [5, 4, 8, 7, 6]
 
 
 def test_sum_of_weights_is_luminosity_times_cross_section_times_efficiency(

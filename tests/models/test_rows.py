@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import gelu
 
-from hepml.models import rows
+from hepml.models import row_layers
 from hepml.models.pairs import PairEmbedding
 
 
@@ -17,7 +17,7 @@ def layer_by_layer(embedding, x):
 
 @pytest.fixture
 def embedding(monkeypatch):
-    monkeypatch.setattr(rows, "_ROWS", 50)  # several chunks, the last one shorter
+    monkeypatch.setattr(row_layers, "_ROWS", 50)  # several chunks, the last one shorter
     torch.manual_seed(4)
     made = PairEmbedding((12, 12, 6), 5, "published").double()
     for parameter in made.parameters():
