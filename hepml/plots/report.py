@@ -174,6 +174,9 @@ def collected_warnings(report: Report) -> list[str]:
         # what a network does not see hardly differs between folds: the first speaks for all
         unseen = folds[0].get("warnings", ()) if folds else ()
         found += [f"{name}: {warning}" for warning in unseen]
+        for number, fold in enumerate(folds):
+            if warning := fold.get("calibration", {}).get("warning"):
+                found.append(f"{name}: fold {number}: {warning}")
     return list(dict.fromkeys(found))
 
 

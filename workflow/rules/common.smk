@@ -12,6 +12,7 @@ SET_MODELS = jobs.models_reading(ANALYSIS, "sets")
 METHODS = ["cuts", *MODELS]
 VARIABLES = list(ANALYSIS.data.variables)
 FOLDS = range(ANALYSIS.folds)
+ENSEMBLES = jobs.ensembles(ANALYSIS)
 
 
 wildcard_constraints:
@@ -22,6 +23,7 @@ wildcard_constraints:
     fold=r"\d+",
     chunk=r"\d+",
     size=r"\d+",
+    member=r"\d+",
 
 
 def ntuple_files(sample):
@@ -62,6 +64,18 @@ def data_settings(wildcards):
 
 def training_settings(wildcards):
     return jobs.training_job(ANALYSIS, wildcards.model).model_dump_json()
+
+
+def member_settings(wildcards):
+    job = jobs.training_job(ANALYSIS, wildcards.model)
+    return jobs.member_job(job, int(wildcards.member)).model_dump_json()
+
+
+def members(wildcards):
+    """The networks of an ensemble in one fold, each trained by a job of its own."""
+    number = ANALYSIS.models[wildcards.model].ensemble
+    folder = f"{RESULTS}/training/{wildcards.model}/members/fold{wildcards.fold}"
+    return [f"{folder}_{member}" for member in range(number)]
 
 
 def smaller_training_settings(wildcards):
