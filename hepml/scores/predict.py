@@ -30,10 +30,11 @@ def combine(each: Float[np.ndarray, "members events"]) -> Combined:
     number = len(each)
     if number == 1:
         return Combined(each[0], np.full(each.shape[1], np.nan))
-    # a member that fails must not vanish in the mean
-    each = np.where(np.isfinite(each).all(axis=0), each, np.nan)
+    sound = np.isfinite(each).all(axis=0)
+    each = np.where(sound, each, 0.0)
     mean = np.logaddexp.reduce(each, axis=0) - np.log(number)
-    return Combined(mean, each.std(axis=0, ddof=1) / np.sqrt(number))
+    # a member that fails must not vanish in the mean
+    return Combined(np.where(sound, mean, np.nan), each.std(axis=0, ddof=1) / np.sqrt(number))
 
 
 @torch.no_grad()

@@ -113,7 +113,7 @@ def test_chunks_change_nothing(monkeypatch):
 
 def test_llr_is_calibrated_and_the_logit_is_not(networks, sample, tmp_path):
     for k, folder in enumerate(networks):
-        line = Line(slope=0.5, offset=-k)
+        line = Line(slope=0.5, offset=-float(k))
         save(folder, Trained(constant_network(100 + k), JOB, k, float(k), line), {})
     score(networks, sample, [], tmp_path / "scores.parquet", CPU)
     table = pq.read_table(tmp_path / "scores.parquet").to_pydict()
