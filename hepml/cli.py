@@ -96,6 +96,28 @@ def train(
 
 
 @hepml.command()
+@click.argument("data", nargs=-1, required=True, type=ExistingFolder)
+@click.option("--network", "networks", multiple=True, required=True, type=ExistingFolder)
+@click.option("--settings", required=True, help="JSON: model, folds, seed")
+@device_option
+@click.option("--output", required=True, type=Folder, help="folder of the ensemble")
+def ensemble(
+    data: tuple[Path, ...],
+    networks: tuple[Path, ...],
+    settings: str,
+    device: Any,  # noqa: ANN401
+    output: Path,
+) -> None:
+    """Make one of the networks of a fold that jobs of their own trained."""
+    from hepml.config import TrainingJob
+    from hepml.configfile import parse
+    from hepml.training import stage
+
+    job = parse(TrainingJob, settings, "--settings")
+    stage.assemble(job, data, networks, output, device, _say)
+
+
+@hepml.command()
 @click.argument("models", nargs=-1, required=True, type=ExistingFolder)
 @click.option("--data", required=True, type=ExistingFolder, help="columns of one sample")
 @click.option("--spectator", "spectators", multiple=True, help="variable to copy")

@@ -182,6 +182,22 @@ def training_job(settings: Analysis, model: str) -> TrainingJob:
     )
 
 
+def member_job(job: TrainingJob, member: int) -> TrainingJob:
+    """Settings of the training of one network of an ensemble.
+
+    They depend neither on how many there are nor on the calibration of the ensemble, so that a
+    change of these trains no network again.
+    """
+    fields = type(job.model).model_fields
+    alone = {name: fields[name].default for name in ("ensemble", "calibration")}
+    return job.model_copy(update={"member": member, "model": job.model.model_copy(update=alone)})
+
+
+def ensembles(settings: Analysis) -> list[str]:
+    """Models of several networks per fold."""
+    return [name for name, model in settings.models.items() if model.ensemble > 1]
+
+
 def _place(settings: Analysis, model: str) -> Place | None:
     """Where an own network is made; None for the others."""
     network = settings.models[model]

@@ -45,6 +45,7 @@ class TrainingJob(Settings):
     model: Model
     folds: int
     seed: int
+    member: int = 0  # of the ensemble; the first is the network that there is without one
     factory_sha256: str | None = None  # of the file of an own network, when the job was made
 
 

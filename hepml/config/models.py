@@ -45,11 +45,27 @@ class Training(Settings):
         return self
 
 
-class Mlp(Settings):
+Map = Literal["platt", "temperature", "none"]
+
+
+class Network(Settings):
+    """What all networks have."""
+
+    title: str = Field("", description="in tables and figures; the key without it")
+    ensemble: int = Field(
+        1, gt=0, le=100, description="networks per fold that differ in their seed; r is their mean"
+    )
+    calibration: Map = Field(
+        "platt",
+        description="from logit to LLR, fitted on the validation fold: slope and offset together; "
+        "temperature: the slope, then the offset, which normalises; none: the logit as it is",
+    )
+
+
+class Mlp(Network):
     """A multilayer perceptron on named variables."""
 
     architecture: Literal["mlp"]
-    title: str = Field("", description="in tables and figures; the key without it")
     features: tuple[Name, ...] = Field(min_length=1)
     hidden: tuple[int, ...] = Field((64, 64, 64), min_length=1)
     dropout: Real = Field(0, ge=0, lt=1)
@@ -69,11 +85,10 @@ class Images(Settings):
     )
 
 
-class Cnn(Settings):
+class Cnn(Network):
     """A residual convolutional network on jet images."""
 
     architecture: Literal["cnn"]
-    title: str = Field("", description="in tables and figures; the key without it")
     images: Images = Images()
     width: int = Field(16, gt=0, description="channels of the first stage")
     stages: int = Field(3, gt=0, description="resolutions, each half of the one before")
@@ -82,11 +97,10 @@ class Cnn(Settings):
     training: Training = Training(batch_size=256, learning_rate=4e-3, epochs=6, patience=5)
 
 
-class ParticleTransformer(Settings):
+class ParticleTransformer(Network):
     """Particle Transformer (arXiv:2202.03772) on the particles of a jet."""
 
     architecture: Literal["particle_transformer"]
-    title: str = Field("", description="in tables and figures; the key without it")
     features: Literal["kin", "full"] = Field("kin", description="per particle, as for JetClass")
     maximum: int = Field(128, gt=0, description="particles of a jet that are kept, hardest first")
     size: Literal["small", "published"] = Field("small", description="small suits a CPU")
@@ -110,14 +124,13 @@ def _option(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
-class Own(Settings):
+class Own(Network):
     """A network of your own: see docs/own-model.md."""
 
     factory: Annotated[str, AfterValidator(_function)] = Field(
         description="file.py:function, relative to the working folder, or module:function"
     )
     inputs: str
-    title: str = Field("", description="in tables and figures; the key without it")
     options: dict[Name, Annotated[Any, AfterValidator(_option)]] = Field(
         {}, description="further keyword arguments of the function"
     )

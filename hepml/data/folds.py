@@ -62,6 +62,16 @@ def assign_folds(ids: UInt64[np.ndarray, " events"], folds: int) -> Int8[np.ndar
     return (splitmix64(ids) % np.uint64(folds)).astype(np.int8)
 
 
+def distinct(ids: Sequence[UInt64[np.ndarray, " _"]]) -> UInt64[np.ndarray, " events"]:
+    """Ids of the events of several samples one after another: no two samples share one.
+
+    They number the events of their sample, and those of two samples are different events.
+    """
+    numbers = splitmix64(np.arange(len(ids), dtype=np.uint64))
+    parts = [splitmix64(np.asarray(each)) ^ numbers[k] for k, each in enumerate(ids)]
+    return np.concatenate(parts)
+
+
 def splitmix64(x: UInt64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     """Mix 64 bits so that each input bit changes every output bit with probability 1/2.
 

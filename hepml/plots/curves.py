@@ -126,8 +126,9 @@ def significance_figure(scans: tuple[Scan, ...], caption: Caption) -> Figure:
 
 @styled()
 def training_figure(folds: tuple[Losses, ...], title: str, caption: Caption) -> Figure:
-    """Training and validation loss per epoch, one thin line per fold, the epoch kept marked."""
+    """Training and validation loss per epoch, a thin line per network, the epoch kept marked."""
     figure, axes = new_axes(caption)
+    number = len({losses.fold for losses in folds})
     for losses in folds:
         axes.plot(losses.epochs, losses.training, color=_TRAINING, linewidth=1, alpha=0.8)
         axes.plot(losses.epochs, losses.validation, color=_VALIDATION, linewidth=1, alpha=0.8)
@@ -145,7 +146,7 @@ def training_figure(folds: tuple[Losses, ...], title: str, caption: Caption) -> 
             legend_line("Validation loss", {"color": _VALIDATION}),
             legend_line("Epoch kept", {"color": _VALIDATION, "marker": "o", "linestyle": "none"}),
         ],
-        title=f"{title}, {len(folds)} fold{'' if len(folds) == 1 else 's'}",
+        title=f"{title}, {number} fold{'' if number == 1 else 's'}",
         loc="upper right",
         alignment="left",
     )

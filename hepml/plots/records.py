@@ -71,6 +71,11 @@ def cut_flow(content: Mapping[str, Any], label: Integer[np.ndarray, " events"]) 
     )
 
 
+def members(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Trainings in ``model.json``: of all networks of an ensemble, or of the only one."""
+    return list(content.get("members", [content]))
+
+
 def losses(content: Mapping[str, Any], fold: str) -> Losses:
     """Of ``model.json``."""
     history = content["history"]

@@ -174,6 +174,8 @@ def collected_warnings(report: Report) -> list[str]:
         # what a network does not see hardly differs between folds: the first speaks for all
         unseen = folds[0].get("warnings", ()) if folds else ()
         found += [f"{name}: {warning}" for warning in unseen]
+        calibrations = [fold.get("calibration", {}).get("warning") for fold in folds]
+        found += [f"{name}: fold {k}: {text}" for k, text in enumerate(calibrations) if text]
     return list(dict.fromkeys(found))
 
 

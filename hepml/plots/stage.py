@@ -153,7 +153,7 @@ def plot_cutflow(data: tuple[Path, ...], caption: Caption, stem: Path) -> None:
 
 
 def plot_training(folders: tuple[Path, ...], title: str, caption: Caption, stem: Path) -> None:
-    """Draw the losses of one model in all folds.
+    """Draw the losses of one model in all folds, those of all members of an ensemble.
 
     Args:
         folders: ``training/<model>/fold<k>`` of one model.
@@ -161,8 +161,12 @@ def plot_training(folders: tuple[Path, ...], title: str, caption: Caption, stem:
         caption: above the axes.
         stem: figure without suffix.
     """
-    folds = tuple(records.losses(_read(folder / "model.json"), folder.name) for folder in folders)
-    save(training_figure(folds, title, caption), folds, stem)
+    networks = tuple(
+        records.losses(content, folder.name)
+        for folder in folders
+        for content in records.members(_read(folder / "model.json"))
+    )
+    save(training_figure(networks, title, caption), networks, stem)
 
 
 def plot_summary(comparison: Path, caption: Caption, stem: Path) -> None:

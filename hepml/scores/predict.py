@@ -1,5 +1,7 @@
 """Networks to numbers."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
@@ -8,6 +10,31 @@ from torch import nn
 from hepml.inputs.source import Source, to_device
 
 CHUNK = 4096  # events at a time: bounds the memory of hidden layers
+
+
+@dataclass(frozen=True)
+class Combined:
+    """What several networks say of each event.
+
+    Attributes:
+        mean: logarithm of their mean ratio.
+        error: of the mean of the logarithms of their ratios; NaN for a single network.
+    """
+
+    mean: Float[np.ndarray, " events"]
+    error: Float[np.ndarray, " events"]
+
+
+def combine(each: Float[np.ndarray, "members events"]) -> Combined:
+    """Ratio of an ensemble, and its error from the spread of the members, s/√n."""
+    number = len(each)
+    if number == 1:
+        return Combined(each[0], np.full(each.shape[1], np.nan))
+    sound = np.isfinite(each).all(axis=0)
+    each = np.where(sound, each, 0.0)
+    mean = np.logaddexp.reduce(each, axis=0) - np.log(number)
+    # a member that fails must not vanish in the mean
+    return Combined(np.where(sound, mean, np.nan), each.std(axis=0, ddof=1) / np.sqrt(number))
 
 
 @torch.no_grad()

@@ -1,12 +1,14 @@
 """The scores stage: every event scored by a network that never saw it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from jaxtyping import Float
 
 from hepml.artifacts import new_file
 from hepml.config import Model, inputs_of
@@ -14,9 +16,19 @@ from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
 from hepml.inputs import on_device
 from hepml.inputs.source import Source, particle_counts
+from hepml.models.ensemble import members_of
 from hepml.models.own import Factory
-from hepml.scores.predict import logits
+from hepml.scores.predict import combine, logits
 from hepml.training.checkpoint import Trained, load_folds
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of each event; the error is NaN where there is one network alone."""
+
+    logit: Float[np.ndarray, " events"]
+    llr: Float[np.ndarray, " events"]
+    error: Float[np.ndarray, " events"]
 
 
 def score(
@@ -34,10 +46,10 @@ def score(
         data: columns of the sample.
         spectators: variables copied beside the scores.
         output: parquet file, rows in the order of ``data``: event_id, fold, label, weight; logit
-            of the network that never saw the event; llr = ln p(x|S)/p(x|B), the logit less the
-            logarithm of the prior odds it was trained with; llr_err, null without an ensemble;
-            llr_train, the same of a network that was trained on the event, only to show
-            over-training; the spectators.
+            of the network that never saw the event, raw; llr = ln p(x|S)/p(x|B), the logit less
+            the logarithm of the prior odds it was trained with, calibrated; llr_err, its error
+            from the spread of an ensemble, null without one; llr_train, the llr of a network that
+            was trained on the event, only to show over-training; the spectators.
         device: where the networks compute.
         factory: what makes the networks, if they are a user's own.
 
@@ -52,35 +64,36 @@ def score(
     source = on_device([columns], trained[0].job.model, device)
     unseen = _score_by(trained, source, fold)
     # network k is tested on fold k and stopped by fold k + 1; it trained on fold k - 1
-    teacher = (fold + 1) % len(trained)
-    seen = _score_by(trained, source, teacher)
-    if not np.isfinite(unseen).all():
-        worst = int(np.argmin(np.isfinite(unseen)))
+    seen = _score_by(trained, source, (fold + 1) % len(trained))
+    if not np.isfinite(unseen.llr).all():
+        worst = int(np.argmin(np.isfinite(unseen.llr)))
         raise InputError(
             f"{data}: score of event {worst} is not finite; look at its "
             f"{_read(columns, trained[0].job.model, worst)}"
         )
-    offsets = np.array([network.log_prior_odds for network in trained])
     identity = {name: np.asarray(columns[name]) for name in ("event_id", "fold", "label", "weight")}
     table = {
         **identity,
-        "logit": unseen,
-        "llr": unseen - offsets[fold],
-        "llr_err": pa.nulls(columns.events, pa.float64()),
-        "llr_train": seen - offsets[teacher],
+        "logit": unseen.logit,
+        "llr": unseen.llr,
+        "llr_err": pa.array(unseen.error, pa.float64(), from_pandas=True),  # null for NaN
+        "llr_train": seen.llr,
         **{name: np.asarray(columns[name]) for name in spectators},
     }
     with new_file(output) as temporary:
         pq.write_table(pa.table(table), temporary)
 
 
-def _score_by(trained: Sequence[Trained], source: Source, network: np.ndarray) -> np.ndarray:
-    """Logit of each event by the network whose number stands in ``network``, float64."""
-    result = np.empty(len(network))
+def _score_by(trained: Sequence[Trained], source: Source, network: np.ndarray) -> Scores:
+    """Scores of each event by the network whose number stands in ``network``."""
+    logit, llr, error = np.empty((3, len(network)))
     for number, model in enumerate(trained):
         chosen = np.flatnonzero(network == number)
-        result[chosen] = logits(model.network, source, chosen)
-    return result
+        members = members_of(model.network)
+        combined = combine(np.stack([logits(each, source, chosen) for each in members]))
+        logit[chosen], llr[chosen] = combined.mean, model.llr(combined.mean)
+        error[chosen] = model.line.slope * combined.error
+    return Scores(logit, llr, error)
 
 
 def _read(columns: Columns, model: Model, event: int) -> str:

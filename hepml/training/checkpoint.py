@@ -1,12 +1,14 @@
 """Trained networks on disk: safetensors and JSON, so that reading one runs no code."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -16,17 +18,32 @@ from hepml.config import Own, TrainingJob
 from hepml.configfile import parse
 from hepml.errors import InputError
 from hepml.models import build
+from hepml.models.ensemble import together
 from hepml.models.own import Factory
+from hepml.training.calibration import IDENTITY, Line
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network and what must be known to use it."""
+    """A trained network and what must be known to use it.
+
+    Attributes:
+        network: an :class:`~hepml.models.ensemble.Ensemble` if there are several.
+        job: how it was trained.
+        fold: that it is tested on.
+        log_prior_odds: of the events it was trained on, weighted as it was trained.
+        line: from the logit less the logarithm of the prior odds to the log-likelihood ratio.
+    """
 
     network: nn.Module
     job: TrainingJob
     fold: int
     log_prior_odds: float
+    line: Line = IDENTITY
+
+    def llr(self, logit: Float[np.ndarray, " events"]) -> Float[np.ndarray, " events"]:
+        """Calibrated ln p(x|S)/p(x|B) of events with these logits."""
+        return self.line(logit - self.log_prior_odds)
 
 
 def save(folder: Path, trained: Trained, record: dict[str, Any]) -> None:
@@ -35,7 +52,7 @@ def save(folder: Path, trained: Trained, record: dict[str, Any]) -> None:
     Args:
         folder: replaced if it exists.
         trained: the network.
-        record: history and costs, kept in ``model.json``.
+        record: history, costs and the errors of the calibration, kept in ``model.json``.
     """
     with new_folder(folder) as temporary:
         # copies: networks may hold one tensor under two names, which safetensors refuses
@@ -52,6 +69,7 @@ def save(folder: Path, trained: Trained, record: dict[str, Any]) -> None:
                 "log_prior_odds": trained.log_prior_odds,
                 "settings": json.loads(trained.job.model_dump_json()),
                 **record,
+                "calibration": record.get("calibration", {}) | asdict(trained.line),
             },
         )
 
@@ -68,16 +86,16 @@ def load(folder: Path, factory: Factory | None = None) -> Trained:
         InputError: if files are missing, damaged or do not fit together, or the factory is
             another one than the network was trained with.
     """
+    description = describe(folder)
     try:
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         state = load_file(folder / "model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{folder}: no readable network ({error}); run `hepml train`") from None
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(folder, error) from None
     job = parse(TrainingJob, json.dumps(description["settings"]), f"{folder}/model.json")
     if factory:
         _require_same(folder, factory, job)
     try:
-        network = build(job.model, factory=factory)
+        network = together([build(job.model, factory=factory) for _ in range(job.model.ensemble)])
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
     try:
@@ -85,7 +103,42 @@ def load(folder: Path, factory: Factory | None = None) -> Trained:
     except RuntimeError as error:
         raise InputError(f"{folder}: weights do not fit the architecture: {error}") from None
     network.eval()
-    return Trained(network, job, description["fold"], description["log_prior_odds"])
+    return Trained(
+        network, job, description["fold"], description["log_prior_odds"], _line(folder, description)
+    )
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """What ``model.json`` of a trained network holds.
+
+    Raises:
+        InputError: if there is none, or it is no JSON.
+    """
+    try:
+        return json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from None
+
+
+def _unreadable(folder: Path, error: Exception) -> InputError:
+    return InputError(f"{folder}: no readable network ({error}); run `hepml train`")
+
+
+def _line(folder: Path, description: Mapping[str, Any]) -> Line:
+    """The calibration of a network."""
+    given = description.get("calibration", {})
+    try:
+        line = Line(float(given["slope"]), float(given["offset"]))
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{folder}/model.json: no slope and offset of a calibration; run `hepml train` again"
+        ) from None
+    if not line.slope > 0:
+        raise InputError(
+            f"{folder}/model.json: the slope of the calibration is {line.slope:g}, where only a "
+            "positive one keeps the order of events; run `hepml train` again"
+        )
+    return line
 
 
 def _require_same(folder: Path, factory: Factory, job: TrainingJob) -> None:

@@ -224,6 +224,19 @@ def test_an_older_report_stays_if_a_new_one_fails(write, sources, tmp_path, writ
     assert (tmp_path / "report.html").read_bytes() == before
 
 
+def test_a_calibration_that_failed_is_told_with_its_fold(write, sources, tmp_path):
+    second = sources.training[1]
+    content = json.loads((second / "model.json").read_text(encoding="utf-8"))
+    content["calibration"] = {"slope": 1.0, "offset": 0.0, "warning": "the slope is -0.2 ± 0.1"}
+    folder = tmp_path / second.parent.name / second.name
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(json.dumps(content), encoding="utf-8")
+    trained = (sources.training[0], folder, *sources.training[2:])
+    page = Page(write(replace(sources, training=trained)))
+    warnings = page.text[page.text.index("Read the numbers") : page.text.index("Comparison")]
+    assert "MLP: fold 1: the slope is -0.2 ± 0.1" in warnings
+
+
 def test_what_networks_do_not_see_is_told(write, sources, tmp_path):
     """Of the first fold of a network on particles: in the table, and among the warnings."""
     assert "Without particles" not in Page(write(sources)).text

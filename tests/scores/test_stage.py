@@ -9,8 +9,10 @@ from hepml.errors import InputError
 from hepml.inputs.features import Standardisation
 from hepml.inputs.resident import ResidentTable
 from hepml.models import build
-from hepml.scores.predict import logits
+from hepml.models.ensemble import Ensemble
+from hepml.scores.predict import combine, logits
 from hepml.scores.stage import score
+from hepml.training.calibration import Line
 from hepml.training.checkpoint import Trained, save
 
 FOLDS = 4
@@ -107,3 +109,41 @@ def test_chunks_change_nothing(monkeypatch):
     backwards = logits(network, source, np.flip(events).copy())
     np.testing.assert_allclose(backwards, whole[::-1], rtol=1e-6)
     assert len(logits(network, source, events[:0])) == 0
+
+
+def test_llr_is_calibrated_and_the_logit_is_not(networks, sample, tmp_path):
+    for k, folder in enumerate(networks):
+        line = Line(slope=0.5, offset=-float(k))
+        save(folder, Trained(constant_network(100 + k), JOB, k, float(k), line), {})
+    score(networks, sample, [], tmp_path / "scores.parquet", CPU)
+    table = pq.read_table(tmp_path / "scores.parquet").to_pydict()
+    fold = np.array(table["fold"])
+    assert table["logit"] == (100 + fold).tolist()
+    assert table["llr"] == (0.5 * 100 - fold).tolist()
+    teacher = (fold + 1) % FOLDS  # was trained on the event, and has its own line
+    assert table["llr_train"] == (0.5 * 100 - teacher).tolist()
+
+
+def test_an_ensemble_has_the_mean_ratio_and_the_error_of_its_spread(sample, tmp_path):
+    """Members say ln 1, ln 2 and ln 6, so that the mean ratio is 3."""
+    model = MODEL.model_copy(update={"ensemble": 3})
+    job = JOB.model_copy(update={"model": model})
+    folders = [tmp_path / f"fold{k}" for k in range(FOLDS)]
+    said = np.log([1.0, 2.0, 6.0])
+    for k, folder in enumerate(folders):
+        network = Ensemble([constant_network(float(value)) for value in said])
+        save(folder, Trained(network, job, k, 0.0, Line(2.0, 0.25)), {})
+    score(folders, sample, [], tmp_path / "scores.parquet", CPU)
+    table = pq.read_table(tmp_path / "scores.parquet").to_pydict()
+    assert table["logit"] == pytest.approx([np.log(3)] * 6, rel=1e-6)
+    assert table["llr"] == pytest.approx([2 * np.log(3) + 0.25] * 6, rel=1e-6)
+    assert table["llr_train"] == pytest.approx(table["llr"])
+    error = 2 * np.sqrt(np.square(said - said.mean()).sum() / 2 / 3)
+    assert table["llr_err"] == pytest.approx([error] * 6, rel=1e-6)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+def test_a_member_that_fails_does_not_vanish_in_the_mean(broken):
+    found = combine(np.array([[0.0, 1.0], [0.0, broken]]))
+    assert found.mean[0] == pytest.approx(0)
+    assert np.isnan(found.mean[1])

@@ -6,11 +6,17 @@ import torch
 
 from hepml.data.store import open_columns
 from hepml.errors import InputError
+from hepml.inputs import open_source
+from hepml.jobs import member_job
+from hepml.models.ensemble import members_of
 from hepml.models.particle_transformer import Architecture, ParticleTransformer
+from hepml.scores.predict import logits
 from hepml.training.batches import Batches
+from hepml.training.calibration import WIDTH, Line, fit_line
 from hepml.training.checkpoint import load
+from hepml.training.costs import count_macs
 from hepml.training.device import choose_device
-from hepml.training.stage import count_macs, drawn, train
+from hepml.training.stage import assemble, drawn, train
 
 CPU = torch.device("cpu")
 
@@ -162,3 +168,110 @@ def test_a_damaged_network_is_named(job, samples, tmp_path, damage):
         weights.unlink()
     with pytest.raises(InputError, match=r"model: (no readable network|weights do not fit)"):
         load(folder)
+
+
+def several(job, number, calibration="platt"):
+    model = job.model.model_copy(update={"ensemble": number, "calibration": calibration})
+    return job.model_copy(update={"model": model})
+
+
+def test_the_calibration_is_that_of_the_validation_fold(job, samples, tmp_path):
+    """Constants of model.json are those that its own events give; the tested fold plays no part."""
+    train_quietly(job, samples, 1, tmp_path / "model")
+    trained, content = (
+        load(tmp_path / "model"),
+        json.loads((tmp_path / "model/model.json").read_text()),
+    )
+    columns = [open_columns(sample) for sample in samples]
+    values = {n: np.concatenate([c[n] for c in columns]) for n in ("fold", "label", "weight")}
+    stopped = np.flatnonzero(values["fold"] == 2)
+    x = logits(trained.network, open_source(columns, job.model), stopped)
+    line = fit_line(x, values["label"][stopped] == 1, values["weight"][stopped], WIDTH)
+    found = content["calibration"]
+    assert (found["slope"], found["offset"]) == pytest.approx((line.slope, line.offset), abs=1e-4)
+    assert trained.line == Line(found["slope"], found["offset"])
+    assert found["events"] == len(stopped)
+    assert abs(found["mean_ratio"] - 1) < 4 * found["mean_ratio_error"]
+    assert 0 < found["slope_error"] < 0.2
+    assert found["map"] == "platt"
+    assert found["warning"] is None
+
+
+def test_without_calibration_the_logit_stays(job, samples, tmp_path):
+    train_quietly(several(job, 1, "none"), samples, 0, tmp_path / "model")
+    assert load(tmp_path / "model").line == Line()
+
+
+def test_an_ensemble_is_the_same_from_one_job_and_from_many(job, samples, tmp_path):
+    both = several(job, 2)
+    train_quietly(both, samples, 1, tmp_path / "one")
+    folders = [tmp_path / f"member{i}" for i in range(2)]
+    for number, folder in enumerate(folders):
+        train_quietly(member_job(both, number), samples, 1, folder)
+    assemble(both, samples, folders[::-1], tmp_path / "many", CPU, lambda _: None)
+    read = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "many")]
+    assert read[0] == read[1]
+    one, many = (
+        json.loads((tmp_path / name / "model.json").read_text()) for name in ("one", "many")
+    )
+    assert one["calibration"] == many["calibration"]
+    # the first member is the network there is without an ensemble; the second is another one
+    train_quietly(job, samples, 1, tmp_path / "alone")
+    alone = load(tmp_path / "alone").network.state_dict()
+    first, second = (member.state_dict() for member in members_of(load(tmp_path / "one").network))
+    assert all(torch.equal(first[name], alone[name]) for name in alone)
+    assert not torch.equal(second["layers.0.weight"], first["layers.0.weight"])
+
+
+def test_costs_of_an_ensemble_add_up(job, samples, tmp_path):
+    said = []
+    train(several(job, 2), samples, 0, tmp_path / "model", CPU, said.append)
+    content = json.loads((tmp_path / "model/model.json").read_text())
+    single = load(tmp_path / "model").network.members[0]
+    assert content["parameters"] == 2 * sum(p.numel() for p in single.parameters())
+    assert content["macs"] == pytest.approx(2 * (2 * 8 + 8), rel=1e-9)
+    assert content["seconds"] == pytest.approx(sum(m["seconds"] for m in content["members"]))
+    assert content["history"] == content["members"][0]["history"]
+    assert content["history"] != content["members"][1]["history"]
+    assert said[0].startswith("network 1 of 2, epoch 1/4")
+    assert said[-2].startswith("network 2 of 2, epoch")
+    assert said[-1].startswith("calibration: slope")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([(0, 0)], r"networks \[0\] of folds \[0\] given, expected those of one fold, 0 to 1"),
+        ([(0, 0), (0, 0)], r"networks \[0, 0\]"),
+        ([(0, 0), (1, 1)], r"of folds \[0, 1\]"),
+    ],
+)
+def test_networks_of_another_ensemble_are_refused(job, samples, tmp_path, given, message):
+    folders = []
+    for member, fold in given:
+        folders.append(tmp_path / f"{fold}_{member}")
+        if not folders[-1].exists():
+            train_quietly(member_job(several(job, 2), member), samples, fold, folders[-1])
+    with pytest.raises(InputError, match=message):
+        assemble(several(job, 2), samples, folders, tmp_path / "all", CPU, lambda _: None)
+    other = job.model_copy(update={"seed": 99})
+    with pytest.raises(InputError, match="trained with other settings"):
+        assemble(several(other, 2), samples, folders, tmp_path / "all", CPU, lambda _: None)
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_class_that_is_absent_where_it_calibrates_is_refused(job, samples, tmp_path):
+    columns = open_columns(samples[1])
+    np.save(samples[1] / "fold.npy", np.where(columns["fold"] == 1, 0, columns["fold"]))
+    with pytest.raises(InputError, match="background in fold 1: 0 events"):
+        train_quietly(job, samples, 0, tmp_path / "model")
+
+
+def test_a_damaged_calibration_is_named(job, samples, tmp_path):
+    train_quietly(job, samples, 0, tmp_path / "model")
+    path = tmp_path / "model/model.json"
+    content = json.loads(path.read_text())
+    for given, message in (({}, "no slope and offset"), ({"slope": -1, "offset": 0}, "is -1")):
+        path.write_text(json.dumps(content | {"calibration": given}))
+        with pytest.raises(InputError, match=f"model.json: .*{message}"):
+            load(tmp_path / "model")

@@ -17,6 +17,18 @@ def test_every_shipped_config_plans_completely(workflow, config, networks, folds
     assert jobs["train"] == networks * folds
 
 
+def test_networks_of_an_ensemble_are_jobs_of_their_own(workflow):
+    network = {"architecture": "mlp", "features": ["jet_pt"]}
+    models = {"mlp": network | {"ensemble": 4}, "single": network}
+    config = workflow.config("quick", analysis="many", folds=3, models=None)
+    text = config.read_text().replace("models: null", f"models: {models}")
+    config.write_text(text)
+    jobs = workflow.rerun("--configfile", config)
+    assert jobs["train_member"] == 4 * 3
+    assert jobs["ensemble"] == jobs["train"] == 3
+    assert jobs["score"] == 4
+
+
 def test_networks_are_explained_by_what_they_read(workflow):
     models = {"image": {"architecture": "cnn"}, "set": {"architecture": "particle_transformer"}}
     config = workflow.config("quick", analysis="seen", models=models, data={"particles": True})

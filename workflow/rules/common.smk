@@ -22,6 +22,7 @@ INFERENCE_DATA = [
     for sample in SAMPLES
 ]
 VARIED_DATA = [f"{RESULTS}/data/{sample}.{variation}" for variation, sample in VARIED]
+ENSEMBLES = jobs.ensembles(ANALYSIS)
 
 
 wildcard_constraints:
@@ -33,6 +34,7 @@ wildcard_constraints:
     fold=r"\d+",
     chunk=r"\d+",
     size=r"\d+",
+    member=r"\d+",
 
 
 def chunks(sample, ending):
@@ -106,6 +108,18 @@ def varied_data_settings(wildcards):
 
 def training_settings(wildcards):
     return jobs.training_job(ANALYSIS, wildcards.model).model_dump_json()
+
+
+def member_settings(wildcards):
+    job = jobs.training_job(ANALYSIS, wildcards.model)
+    return jobs.member_job(job, int(wildcards.member)).model_dump_json()
+
+
+def members(wildcards):
+    """The networks of an ensemble in one fold, each trained by a job of its own."""
+    number = ANALYSIS.models[wildcards.model].ensemble
+    folder = f"{RESULTS}/training/{wildcards.model}/members/fold{wildcards.fold}"
+    return [f"{folder}_{member}" for member in range(number)]
 
 
 def smaller_training_settings(wildcards):

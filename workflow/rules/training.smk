@@ -19,3 +19,44 @@ rule train:
     shell:
         "hepml train {input.data:q} --settings {params.settings:q} --fold {wildcards.fold}"
         " --output {output:q} 2> {log:q}"
+
+
+# an ensemble is assembled of networks that are trained side by side; "(?!)" matches no model
+ruleorder: ensemble > train
+
+
+use rule train as train_member with:
+    output:
+        directory(f"{RESULTS}/training/{{model}}/members/fold{{fold}}_{{member}}"),
+    log:
+        f"{RESULTS}/logs/training/{{model}}/fold{{fold}}_{{member}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/training/{{model}}/fold{{fold}}_{{member}}.tsv"
+    params:
+        settings=member_settings,
+        code=code_digest("hepml.training.stage"),
+
+
+rule ensemble:
+    input:
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        networks=members,
+        own=own_files,
+    output:
+        directory(f"{RESULTS}/training/{{model}}/fold{{fold}}"),
+    log:
+        f"{RESULTS}/logs/training/{{model}}/fold{{fold}}.log",
+    wildcard_constraints:
+        model="|".join(ENSEMBLES) or "(?!)",
+    threads: 1
+    resources:
+        gpu=1,
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=training_settings,
+        networks=network_options,
+        code=code_digest("hepml.training.stage"),
+    shell:
+        "hepml ensemble {input.data:q} {params.networks:q} --settings {params.settings:q}"
+        " --output {output:q} 2> {log:q}"
