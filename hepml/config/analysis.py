@@ -30,6 +30,15 @@ class Inference(Settings):
     gate: Literal["warn", "fail"] = Field(
         "warn", description="what happens if a score fails the checks of a likelihood ratio"
     )
+    unblind: bool = Field(
+        False, description="true: read all data, and quote observed results beside the expected"
+    )
+    blind_above: Real = Field(
+        0.2,
+        ge=0,
+        description="expected S/√B of the first bin, counted from the background, from which on "
+        "data are not read without unblind",
+    )
 
 
 class Plots(Settings):

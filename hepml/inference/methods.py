@@ -9,6 +9,7 @@ from jaxtyping import Float
 from hepml.config import Cut, InferenceJob
 from hepml.inference.binned import LEVEL, Histogram, fit
 from hepml.inference.binning import Binning, bin_score
+from hepml.inference.blinding import DataEvents, DataReader, count_data, place_in_edges
 from hepml.inference.bootstrap import Replicas, draw_replicas, spread
 from hepml.inference.cautions import (
     of_bins,
@@ -32,11 +33,13 @@ from hepml.inference.events import Events, Yields
 from hepml.inference.goals import LargestSignificance
 from hepml.inference.likelihood import Counts, discovery_significance
 from hepml.inference.metrics import Estimate
+from hepml.inference.observed import fit_observed, with_observations
 from hepml.inference.results import (
     Bins,
     LiMa,
     Limit,
     Mu,
+    Observed,
     ReplicaSignificances,
     Result,
     Significance,
@@ -44,7 +47,7 @@ from hepml.inference.results import (
     WorkingPoint,
     Yield,
 )
-from hepml.inference.selection import Selection, passed_and_failed, select
+from hepml.inference.selection import Selection, passed_and_failed, passes, select
 from hepml.inference.separation import efficiencies, separation_of_cuts, separation_of_score
 from hepml.inference.shapes import (
     Shape,
@@ -61,6 +64,7 @@ def evaluate(
     variables: Float[np.ndarray, "cuts events"],
     events: Events,
     seen: Float[np.ndarray, " events"] | None = None,
+    read_data: DataReader | None = None,
 ) -> tuple[Result, dict[str, Any]]:
     """All numbers of one method, and its workspace.
 
@@ -69,6 +73,7 @@ def evaluate(
         variables: one row per cut, or the log-likelihood ratio.
         events: of all samples.
         seen: log-likelihood ratio by a network that trained on the event; None for cuts.
+        read_data: reads data events, as far as the analysis is not blind; None if there are none.
 
     Raises:
         InputError: if a constraint cannot be met, or the ratio fails its checks and
@@ -87,6 +92,7 @@ def evaluate(
     content = workspace(histogram, settings.background_uncertainty, job.method)
     fitted = fit(histogram, settings.background_uncertainty)
     check = checked_by_pyhf(content, fitted.significance)
+    content, observed = _observed(job, content, (binning, selection), read_data)
     closure = None if seen is None else check_closure(variables[0], seen, events)
     failed = of_closure(job, closure)
     shape = None if job.cuts else shape_of_score(variables[0], events, job)
@@ -117,6 +123,7 @@ def evaluate(
         limit=Limit(LEVEL, list(fitted.limits)),
         scan=separation.scan,
         histogram=_bins(binning),
+        observed=observed,
         replicas=replicas,
         warnings=[
             *of_selection(job, selection, significance),
@@ -148,6 +155,31 @@ def _failed_and_passed(events: Events, selection: Selection) -> Binning:
         return Binning(selection.passed.astype(np.int64), yields, None)
     passed = Yields(**{name: values[1:] for name, values in vars(yields).items()})
     return Binning((~selection.passed).astype(np.int64), passed, None)
+
+
+def _observed(
+    job: InferenceJob,
+    content: dict[str, Any],
+    chosen: tuple[Binning, Selection],
+    read: DataReader | None,
+) -> tuple[dict[str, Any], Observed | None]:
+    """The workspace and what the data say; the data are in the workspace once all are read."""
+    if read is None:
+        return content, None
+    binning, selection = chosen
+
+    def failed_or_passed(data: DataEvents) -> np.ndarray:
+        passed = passes(data.variables, data.fold, selection.bounds)
+        bins = passed.astype(np.int64)
+        return bins if len(binning.yields.signal) == 2 else 1 - bins
+
+    place = failed_or_passed if binning.edges is None else place_in_edges(binning.edges)
+    counted = count_data(read, binning, place, job.folds, job.inference)
+    counts = [count for count in counted.counts if count is not None]
+    if not counted.complete:
+        return content, Observed(counted, None)
+    content = with_observations(content, counts)
+    return content, Observed(counted, fit_observed(content, job.method))
 
 
 def _working_point(events: Events, selection: Selection) -> WorkingPoint:

@@ -8,8 +8,10 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
+from hepml.inference.blinding import Counted
 from hepml.inference.closure import Closure
 from hepml.inference.metrics import Estimate
+from hepml.inference.observed import ObservedFit
 from hepml.inference.workspace import PyhfCheck
 
 End = float | None
@@ -155,6 +157,19 @@ class Bins:
 
 
 @dataclass(frozen=True)
+class Observed:
+    """Data in the bins that are fitted.
+
+    Attributes:
+        data: which bins are open, and their counts.
+        fit: to the data; None while a bin is closed.
+    """
+
+    data: Counted
+    fit: ObservedFit | None
+
+
+@dataclass(frozen=True)
 class ReplicaSignificances:
     """Significances of the bootstrap replicas; replica i is the same for all methods.
 
@@ -174,6 +189,7 @@ class Result:
         p_value: one-sided, of the counting significance.
         closure: whether the score is a likelihood ratio; None for cuts.
         pyhf: what pyhf says of the binned significance, which is the own likelihood's.
+        observed: None without data samples.
     """
 
     method: str
@@ -199,6 +215,7 @@ class Result:
     limit: Limit
     scan: ScanPoints | None
     histogram: Bins
+    observed: Observed | None
     replicas: ReplicaSignificances
     warnings: list[str]
 

@@ -9,7 +9,7 @@ number each; docs/decisions/0002 has the reasons.
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 
 from hepml.config import Cut
 from hepml.errors import InputError
@@ -60,7 +60,7 @@ def select(
                 for k in range(events.folds)
             ]
         )
-        passed = _apply(variables, events, bounds)
+        passed = passes(variables, events.fold, bounds)
         kept = passed_and_failed(events, passed)
         enough = kept.raw_background[1] >= goal.minimum_background
         if enough and kept.background[1] > 0 and kept.signal[1] > 0:
@@ -73,15 +73,16 @@ def select(
     )
 
 
-def _apply(
+def passes(
     variables: Float[np.ndarray, "cuts events"],
-    events: Events,
+    fold: Integer[np.ndarray, " events"],
     bounds: Float[np.ndarray, "folds cuts 2"],
 ) -> Bool[np.ndarray, " events"]:
-    passed = np.zeros(len(events.weight), bool)
-    for k in range(events.folds):
-        of_fold = events.fold == k
-        passed[of_fold] = inside(variables[:, of_fold], bounds[k])
+    """Which events the selection of their own fold keeps."""
+    passed = np.zeros(len(fold), bool)
+    for k, own in enumerate(bounds):
+        of_fold = fold == k
+        passed[of_fold] = inside(variables[:, of_fold], own)
     return passed
 
 

@@ -2,11 +2,14 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jaxtyping import Float
 from pydantic import ValidationError
@@ -16,6 +19,7 @@ from hepml.config import InferenceJob
 from hepml.data.folds import splitmix64
 from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
+from hepml.inference.blinding import DataEvents, DataReader
 from hepml.inference.comparison import Comparison, Network, Row, compared
 from hepml.inference.events import Events, check_events
 from hepml.inference.methods import evaluate
@@ -54,10 +58,12 @@ def infer(
     events = _events(samples, job.folds)
     check_events(events)
     if job.cuts:
-        result, content = evaluate(job, _cut_variables(job, samples), events)
+        variables, seen = _cut_variables(job, samples, _simulated), None
     else:
         llr, seen = _log_likelihood_ratios(job, samples, scores)
-        result, content = evaluate(job, llr[None], events, seen)
+        variables = llr[None]
+    read_data = _data_reader(job, samples, scores)
+    result, content = evaluate(job, variables, events, seen, read_data)
     write_json(workspace, content)
     write_json(output, RESULT.dump_python(result, mode="json", by_alias=True))
 
@@ -82,10 +88,12 @@ def _events(samples: list[Columns], folds: int) -> Events:
     return Events(identity, column("fold"), column("label") == 1, weight, folds)
 
 
-def _cut_variables(job: InferenceJob, samples: list[Columns]) -> Float[np.ndarray, "cuts events"]:
+def _cut_variables(
+    job: InferenceJob, samples: list[Columns], chosen: Callable[[Columns], np.ndarray]
+) -> Float[np.ndarray, "cuts events"]:
     rows = []
     for cut in job.cuts:
-        parts = [np.asarray(s[cut.variable])[_simulated(s)].astype(np.float64) for s in samples]
+        parts = [np.asarray(s[cut.variable])[chosen(s)].astype(np.float64) for s in samples]
         for sample, values in zip(samples, parts, strict=True):
             _check_finite(values, cut.variable, sample.folder, "data.invalid: drop")
         rows.append(np.concatenate(parts))
@@ -115,6 +123,36 @@ def _log_likelihood_ratios(
             _check_finite(values, name, path, f"train {job.method} again, or look at its inputs")
             parts.append(values)
     return np.stack([np.concatenate(parts[::2]), np.concatenate(parts[1::2])])
+
+
+def _data_reader(
+    job: InferenceJob, samples: list[Columns], scores: tuple[Path, ...]
+) -> DataReader | None:
+    """What reads data events below a limit on the score of each fold; None if there are no data."""
+    if all(_simulated(sample).all() for sample in samples):
+        return None
+
+    def is_data(sample: Columns) -> np.ndarray:
+        return ~_simulated(sample)
+
+    def read_columns(_: Float[np.ndarray, " folds"]) -> DataEvents:
+        fold = np.concatenate([np.asarray(s["fold"])[is_data(s)] for s in samples])
+        return DataEvents(fold, _cut_variables(job, samples, is_data))
+
+    def read_scores(limits: Float[np.ndarray, " folds"]) -> DataEvents:
+        chosen = pc.field("label") < 0
+        if np.isfinite(limits).any():
+            below = [(pc.field("fold") == k) & (pc.field("llr") < x) for k, x in enumerate(limits)]
+            chosen &= reduce(or_, below)  # a score beyond the limit gets no further than the filter
+        fold, score = [], []
+        for path in scores:
+            table = pq.read_table(path, columns=["fold", "llr"], filters=chosen)
+            fold.append(table["fold"].to_numpy())
+            score.append(table["llr"].to_numpy().astype(np.float64))
+            _check_finite(score[-1], "llr", path, f"look at the data inputs of {job.method}")
+        return DataEvents(np.concatenate(fold), np.concatenate(score)[None])
+
+    return read_columns if job.cuts else read_scores
 
 
 def _check_finite(values: np.ndarray, column: str, source: Path, mend: str) -> None:

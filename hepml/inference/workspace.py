@@ -88,7 +88,7 @@ def numpy_and_minuit() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep pyhf from printing pages on a minimisation that fails: the check says so in a word."""
     log = logging.getLogger("pyhf.optimize.mixins")
     before, log.disabled = log.disabled, True
@@ -119,7 +119,7 @@ def checked_by_pyhf(content: dict[str, Any], significance: float) -> PyhfCheck:
 def pyhf_significance(content: dict[str, Any]) -> float | None:
     """Median discovery significance by pyhf; None where Minuit does not converge."""
     # what Minuit tries on its way may overflow; only its last word counts
-    with numpy_and_minuit(), _quiet(), np.errstate(all="ignore"), warnings.catch_warnings():
+    with numpy_and_minuit(), quiet(), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = read_model(content)
         start = model.config.suggested_init()  # µ = 1, nuisance parameters nominal

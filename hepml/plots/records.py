@@ -45,8 +45,9 @@ def scan(content: Mapping[str, Any]) -> Scan:
     )
 
 
-def slices(content: Mapping[str, Any]) -> Slices:
-    """Of the histogram in ``inference/<method>.json``."""
+def slices(result: Mapping[str, Any]) -> Slices:
+    """Of the histogram in ``inference/<method>.json``, with data if there are any."""
+    content, observed = result["histogram"], result["observed"]
     edges = content["edges"]
     per_fold = bool(edges) and all(edges)
     return Slices(
@@ -55,6 +56,7 @@ def slices(content: Mapping[str, Any]) -> Slices:
         signal_error=_floats(content["signal_error"]),
         background=_floats(content["background"]),
         background_error=_floats(content["background_error"]),
+        data=_floats(observed["data"]["counts"]) if observed else None,
     )
 
 

@@ -80,7 +80,9 @@ _TEXTS = {
         "Expected events per slice of the score of {}",
         "What the binned fit of {} uses: expected events per slice of the score, signal on top of "
         "background; the last slice is the most signal-like. Hatched: statistics of the "
-        "simulation. Below: signal over √background, to see where the significance comes from.",
+        "simulation. Points: data with Garwood intervals, if there are any; slices in grey are "
+        "those whose data have not been looked at. Below: signal over √background, to see where "
+        "the significance comes from.",
     ),
     "llr_": (
         "Log-likelihood ratio of signal and background, {}",

@@ -133,7 +133,7 @@ def plot_histogram(result: Path, caption: Caption, stem: Path) -> None:
         stem: figure without suffix.
     """
     content = _read(result)
-    slices = records.slices(content["histogram"])
+    slices = records.slices(content)
     save(histogram_figure(slices, content["title"], caption), slices, stem)
 
 

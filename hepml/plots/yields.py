@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hepml.inference.counting import garwood_interval
 from hepml.inference.quantities import Measured
 from hepml.plots.histograms import visible_range
 from hepml.plots.style import (
@@ -38,6 +39,7 @@ class Slices:
     signal_error: np.ndarray
     background: np.ndarray
     background_error: np.ndarray
+    data: np.ndarray | None = None  # counts; NaN where the analysis is blind
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ class Headline:
 
 @styled()
 def histogram_figure(slices: Slices, title: str, caption: Caption) -> Figure:
-    """Expected events per slice, stacked, with MC errors; below, what each slice adds."""
+    """Expected events per slice, stacked, with MC errors, and data where they may be seen.
+
+    Below, what each slice adds.
+    """
     figure, upper, lower = new_axes_with_ratio(caption)
     edges = np.arange(len(slices.signal) + 1) + 0.5
     total = slices.background + slices.signal
@@ -87,8 +92,11 @@ def histogram_figure(slices: Slices, title: str, caption: Caption) -> Figure:
     }
     below = np.maximum(total - error, floor)
     upper.stairs(total + error, edges, baseline=below, fill=True, label="MC statistics", **band)
+    if slices.data is not None:
+        _draw_data(upper, slices.data)
+        high = max(high, float(np.nanmax(slices.data, initial=0.0)))
     upper.set_ylim(floor, 1.3 * max(high, float(total.max())))
-    make_room(upper, 0.2)
+    make_room(upper, 0.2 if slices.data is None else 0.3)  # for the legend
     upper.set_xlim(edges[0], edges[-1])
     upper.tick_params(axis="x", which="minor", bottom=False, top=False)
     upper.set_ylabel("Expected events per slice")
@@ -97,6 +105,28 @@ def histogram_figure(slices: Slices, title: str, caption: Caption) -> Figure:
     _label_slices(lower, slices.edges, edges)
     figure.align_ylabels([upper, lower])
     return figure
+
+
+def _draw_data(axes: Axes, counts: np.ndarray) -> None:
+    """Counts with Garwood intervals; grey where the analysis is blind."""
+    seen = np.isfinite(counts) & (counts > 0)  # a logarithmic axis has no zero
+    place = np.arange(1, len(counts) + 1)
+    low, high = garwood_interval(counts[seen])
+    axes.errorbar(
+        place[seen],
+        counts[seen],
+        yerr=(counts[seen] - low, high - counts[seen]),
+        fmt="o",
+        color="black",
+        markersize=5,
+        linewidth=1.2,
+        label="Data",
+        zorder=5,
+    )
+    for at in place[np.isnan(counts)]:
+        first = at == place[np.isnan(counts)][0]
+        label = "Data not looked at" if first else None
+        axes.axvspan(at - 0.5, at + 0.5, color="#9e9e9e", alpha=0.25, linewidth=0, label=label)
 
 
 @styled()

@@ -64,7 +64,8 @@ def write_samples(folder):
             writer.finish({})
         folders.append(folder / "data" / name)
         scores.append(folder / f"{name}.parquet")
-        table = {"event_id": columns["event_id"], "llr": 1.5 * x - 1.125}
+        identity = {key: columns[key] for key in ("event_id", "fold", "label")}
+        table = identity | {"llr": 1.5 * x - 1.125}
         table["llr_train"] = table["llr"]
         pq.write_table(pa.table(table), scores[-1])
     return SimpleNamespace(folder=folder, data=tuple(folders), scores=tuple(scores))

@@ -260,6 +260,7 @@ def write_method(root, method, title, llr):
             "limit": {"level": 0.95, "expected": [0.31, 0.42, 0.58, 0.82, 1.11]},
             "scan": scan,
             "histogram": histogram,
+            "observed": None,
             "replicas": {},
             "warnings": [],
         },
