@@ -26,6 +26,12 @@ def test_networks_are_explained_by_what_they_read(workflow):
     assert "plot_images" not in workflow.rerun("--configfile", "config/quick.yaml")
 
 
+def test_networks_are_exported_on_demand(workflow):
+    jobs = workflow.rerun("export", "--configfile", "config/quick.yaml")
+    assert jobs["export_network"] == jobs["train"] == 3
+    assert "export_network" not in workflow.rerun("--configfile", "config/quick.yaml")
+
+
 def test_without_a_config_the_reference_analysis_is_planned(workflow):
     given = workflow.rerun("--configfile", "config/config.yaml")
     assert workflow.rerun() == given
@@ -103,7 +109,7 @@ def test_parsing_the_workflow_loads_no_heavy_library():
     code = (
         "import sys; from hepml import configfile; from hepml.provenance import code_digest; "
         "[code_digest(f'hepml.{stage}.stage') for stage in "
-        "('simulation', 'data', 'training', 'scores', 'inference', 'plots')]; "
+        "('simulation', 'data', 'training', 'scores', 'export', 'inference', 'plots')]; "
         "print(sorted({'torch', 'awkward', 'numpy', 'matplotlib', 'uproot'} & set(sys.modules)))"
     )
     printed = subprocess.run(
