@@ -139,6 +139,18 @@ def score(
 
 
 @hepml.command()
+@click.argument("network", type=ExistingFolder)
+@click.option("--data", multiple=True, type=ExistingFolder, help="columns to compare on as well")
+@factory_option
+@click.option("--output", required=True, type=File, help="ONNX")
+def export(network: Path, data: tuple[Path, ...], factory: Any, output: Path) -> None:  # noqa: ANN401
+    """Export one network with its preprocessing to ONNX; compared with torch before it is kept."""
+    from hepml.export import stage
+
+    stage.export(network, data, output, factory, _say)
+
+
+@hepml.command()
 @click.argument("data", nargs=-1, required=True, type=ExistingFolder)
 @click.option("--scores", multiple=True, type=ExistingFile, help="one per sample; none for cuts")
 @varied_options

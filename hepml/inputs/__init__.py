@@ -29,6 +29,8 @@ from hepml.inputs.source import (
     to_device,
 )
 
+OnParticles = Cnn | OwnOnImages | ParticleTransformer | OwnOnSets
+
 _AT_ONCE = 8192  # events that are made resident at a time
 _SHARE = 0.5  # of a GPU's free memory that resident events may take
 
@@ -42,11 +44,19 @@ def open_source(samples: Sequence[Columns], model: Model) -> Source:
     """
     if isinstance(model, Mlp | OwnOnFeatures):
         return FeatureSource(samples, model.features)
-    fields = samples[0].particles().fields
-    prepare = (
-        _images(model, fields) if isinstance(model, Cnn | OwnOnImages) else _sets(model, fields)
-    )
-    return ParticleSource(samples, prepare)
+    return ParticleSource(samples, preparation(model, samples[0].particles().fields))
+
+
+def preparation(model: OnParticles, fields: Sequence[str]) -> Prepare:
+    """What makes the arguments of a network of packed particles, on the CPU.
+
+    Args:
+        model: settings of the network.
+        fields: columns of the particles.
+    """
+    if isinstance(model, Cnn | OwnOnImages):
+        return _images(model, fields)
+    return _sets(model, fields)
 
 
 def on_device(

@@ -4,6 +4,7 @@ All classes have the same methods, so that a formula is written once: ``xp`` is 
 the functions that NumPy and torch call alike.
 """
 
+import math
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -135,6 +136,20 @@ class _Exportable:
         """Give ``size`` >= 0 a sign."""
         return torch.where(sign < 0, -size, size)
 
+    @staticmethod
+    def arctan2(y: Tensor, x: Tensor) -> Tensor:
+        """Angle of (x, y) in (-π, π]; 0 for no length."""
+        steep = torch.abs(y) > torch.abs(x)
+        longer = torch.where(steep, y, x)
+        ratio = torch.where(steep, x, y) / torch.where(longer == 0, 1, longer)
+        slope = torch.arctan(ratio)
+        up = torch.where(y < 0, -math.pi, math.pi)
+        flat = torch.where(x < 0, slope + up, slope)
+        return torch.where(steep, up / 2 - slope, flat)
+
+
+EXPORTABLE: Any = _Exportable()
+
 
 class PaddedSegments:
     """Jets in a table with the same number of places each, as an exported network takes them.
@@ -143,13 +158,13 @@ class PaddedSegments:
     stands in places without a particle is the caller's business; with zero pT it weighs nothing.
 
     Args:
-        jets: their number.
+        jets: their number; a symbol while a network is exported.
     """
 
-    xp: Any = _Exportable()
+    xp: Any = EXPORTABLE
 
-    def __init__(self, jets: int) -> None:
-        self._jets = jets
+    def __init__(self, jets: int | torch.SymInt) -> None:
+        self._jets: Any = jets
 
     def total(self, x: Float32[Tensor, "jets places"]) -> Float32[Tensor, " jets"]:
         """Sum over the places of each jet."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepml.models.dropout import Dropout
-from hepml.models.packing import Group
+from hepml.models.packing import Places
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ class Block(nn.Module):
         glorot(self.narrow, step)
 
     def add_attention(
-        self, x: Float[Tensor, "rows width"], mixed: Float[Tensor, "rows width"]
-    ) -> Float[Tensor, "rows width"]:
+        self, x: Float[Tensor, "*rows width"], mixed: Float[Tensor, "*rows width"]
+    ) -> Float[Tensor, "*rows width"]:
         """Residual step of attention; scaling heads after the projection scales its rows."""
         scale = self.head_scale.repeat_interleave(len(self.out.bias) // self.heads)
         mixed = functional.linear(mixed, self.out.weight * scale[:, None], self.out.bias * scale)
         return self.dropout.add(x, self.post_attention_norm(mixed))
 
-    def add_network(self, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
+    def add_network(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
         """Residual step of the network."""
         hidden = self.dropout(functional.gelu(self.widen(self.pre_network_norm(x))))
         hidden = self.narrow(self.post_activation_norm(hidden))
@@ -90,8 +90,8 @@ class ParticleBlock(Block):
     """Every particle attends to the particles of its jet (arXiv:2202.03772, Sec. 3.2)."""
 
     def forward(
-        self, x: Float[Tensor, "tokens width"], group: Group, bias: Tensor
-    ) -> Float[Tensor, "tokens width"]:
+        self, x: Float[Tensor, "*tokens width"], group: Places, bias: Tensor
+    ) -> Float[Tensor, "*tokens width"]:
         """Mix the particles of each jet of a group.
 
         Args:
@@ -132,13 +132,13 @@ class ClassBlock(Block):
     """A class token attends to itself and the particles (arXiv:2202.03772, Sec. 3.2)."""
 
     def forward(
-        self, token: Float[Tensor, "jets width"], x: Float[Tensor, "tokens width"], group: Group
+        self, token: Float[Tensor, "jets width"], x: Float[Tensor, "*tokens width"], group: Places
     ) -> Float[Tensor, "jets width"]:
         """Update the class token of each jet of a group; see :meth:`attend`."""
         return self.update(token, self.attend(token, x, group))
 
     def attend(
-        self, token: Float[Tensor, "jets width"], x: Float[Tensor, "tokens width"], group: Group
+        self, token: Float[Tensor, "jets width"], x: Float[Tensor, "*tokens width"], group: Places
     ) -> Float[Tensor, "jets width"]:
         """What the class token of each jet of a group finds.
 
@@ -172,7 +172,7 @@ class ClassBlock(Block):
         return self.add_network(self.add_attention(token, found))
 
 
-def off_padding(group: Group, like: Tensor) -> Float[Tensor, "jets 1 1 length"]:
+def off_padding(group: Places, like: Tensor) -> Float[Tensor, "jets 1 1 length"]:
     """Bias that only keeps attention off places without a particle."""
     bias = like.new_zeros(group.real.shape).masked_fill_(~group.real, -torch.inf)
     return bias[:, None, None, :]

@@ -7,7 +7,7 @@ each padded to its longest jet: a fifth more pairs, where a common table has sev
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,6 +16,21 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _STEP = 8  # lengths of tables are multiples of it: softmax is twice as fast on full vectors
+
+
+@runtime_checkable
+class Places(Protocol):
+    """Particles of several jets, and how they come into a table with a row per jet and back."""
+
+    @property
+    def real(self) -> Bool[Tensor, "jets length"]:
+        """True for particles, False for places without one."""
+
+    def pad(self, packed: Float[Tensor, "*tokens width"]) -> Float[Tensor, "jets length width"]:
+        """Table with one row of places per jet."""
+
+    def unpad(self, table: Float[Tensor, "jets length width"]) -> Float[Tensor, "*tokens width"]:
+        """Inverse of :meth:`pad`."""
 
 
 @dataclass(frozen=True)

@@ -71,8 +71,15 @@ def pair_features(
             without mass, y = asinh(pz/pT) and m² = 4 pTi pTj (sinh²(Δy/2) + sin²(Δφ/2)), exact to
             rounding for all angles.
     """
-    kinematics = _kinematics(momenta.to(torch.promote_types(momenta.dtype, torch.float32)), form)
-    a, b = kinematics.index_select(0, i).unbind(1), kinematics.index_select(0, j).unbind(1)
+    each = kinematics(momenta.to(torch.promote_types(momenta.dtype, torch.float32)), form)
+    return between(each.index_select(0, i), each.index_select(0, j), form)
+
+
+def between(
+    first: Float[Tensor, "*#pairs 7"], second: Float[Tensor, "*#pairs 7"], form: PairForm
+) -> Float[Tensor, "*pairs 4"]:
+    """The same of two particles each, from their :func:`kinematics`."""
+    a, b = first.unbind(-1), second.unbind(-1)
     dy, dphi = a[1] - b[1], (a[2] - b[2] + torch.pi) % (2 * torch.pi) - torch.pi
     delta = (dy.square() + dphi.square()).sqrt()
     softer = torch.minimum(a[0], b[0])
@@ -82,19 +89,19 @@ def pair_features(
     else:  # the order of the sum matters: other orders moved logits by 4e-3
         px, py, pz, energy = (x + y for x, y in zip(a[3:], b[3:], strict=True))
         m2 = energy.square() - (px.square() + py.square() + pz.square())
-    return torch.stack([softer * delta, z, delta, m2], dim=1).clamp_(min=_SMALLEST).log_()
+    return torch.stack([softer * delta, z, delta, m2], dim=-1).clamp_(min=_SMALLEST).log_()
 
 
-def _kinematics(momenta: Float[Tensor, "tokens 4"], form: PairForm) -> Float[Tensor, "tokens 7"]:
+def kinematics(momenta: Float[Tensor, "*tokens 4"], form: PairForm) -> Float[Tensor, "*tokens 7"]:
     """Give pT, y, φ, px, py, pz and energy; y is finite for a particle along the beam, too."""
-    px, py, pz, energy = momenta.unbind(1)
+    px, py, pz, energy = momenta.unbind(-1)
     pt = (px.square() + py.square()).sqrt()
     if form == "massless":
         y = (pz / pt.clamp(min=_SMALLEST)).asinh()
     else:
         ratio = 1 + (2 * pz) / (energy - pz).clamp(min=1e-20)
         y = 0.5 * ratio.clamp(min=1e-20).log()
-    return torch.stack([pt, y, torch.atan2(py, px), px, py, pz, energy], dim=1)
+    return torch.stack([pt, y, torch.atan2(py, px), px, py, pz, energy], dim=-1)
 
 
 class BatchNorm(nn.BatchNorm1d):

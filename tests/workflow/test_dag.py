@@ -89,6 +89,12 @@ def test_varied_ntuples_of_the_user_are_read_instead_of_the_nominal_ones(workflo
     assert "systematics.shower.objects.up.files.b: no file matches 'b_up.root'" in printed
 
 
+def test_networks_are_exported_on_demand(workflow):
+    jobs = workflow.rerun("export", "--configfile", "config/quick.yaml")
+    assert jobs["export_network"] == jobs["train"] == 3
+    assert "export_network" not in workflow.rerun("--configfile", "config/quick.yaml")
+
+
 def test_without_a_config_the_reference_analysis_is_planned(workflow):
     given = workflow.rerun("--configfile", "config/config.yaml")
     assert workflow.rerun() == given
@@ -166,7 +172,7 @@ def test_parsing_the_workflow_loads_no_heavy_library():
     code = (
         "import sys; from hepml import configfile; from hepml.provenance import code_digest; "
         "[code_digest(f'hepml.{stage}.stage') for stage in "
-        "('simulation', 'data', 'training', 'scores', 'inference', 'plots')]; "
+        "('simulation', 'data', 'training', 'scores', 'export', 'inference', 'plots')]; "
         "print(sorted({'torch', 'awkward', 'numpy', 'matplotlib', 'uproot'} & set(sys.modules)))"
     )
     printed = subprocess.run(

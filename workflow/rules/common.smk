@@ -181,6 +181,10 @@ def score_options(wildcards, input):
     return [f"--scores={path}" for path in input.scores]
 
 
+def data_options(wildcards, input):
+    return [f"--data={folder}" for folder in input.data]
+
+
 def model_options(wildcards, input):
     folders = [Path(folder) for folder in input.models]
     return [f"--model {folder.parent.name} {folder}" for folder in folders]
