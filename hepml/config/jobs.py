@@ -45,3 +45,11 @@ class InferenceJob(Settings):
     inference: Inference
     folds: int
     seed: int
+
+
+class DiagnosticsJob(InferenceJob):
+    """What the diagnostics of one method need to know."""
+
+    variables: tuple[Name, ...]  # in which reweighting is tested
+    complete: bool  # whether the network reads these variables
+    exact: Name | None  # variable that holds the exact log-likelihood ratio

@@ -48,12 +48,12 @@ def infer(
             "give one per sample, in the same order"
         )
     samples = [open_columns(folder) for folder in data]
-    events = _events(samples, job.folds)
+    events = read_events(samples, job.folds)
     check_events(events)
     if job.cuts:
-        result, content = evaluate(job, _cut_variables(job, samples), events)
+        result, content = evaluate(job, read_cut_variables(job, samples), events)
     else:
-        llr, seen = _log_likelihood_ratios(job, samples, scores)
+        llr, seen = read_ratios(job, samples, scores)
         result, content = evaluate(job, llr[None], events, seen)
     write_json(workspace, content)
     write_json(output, RESULT.dump_python(result, mode="json", by_alias=True))
@@ -63,7 +63,9 @@ def _simulated(sample: Columns) -> np.ndarray:
     return np.asarray(sample["label"]) >= 0
 
 
-def _events(samples: list[Columns], folds: int) -> Events:
+def read_events(samples: list[Columns], folds: int) -> Events:
+    """The simulated events of all samples."""
+
     def column(name: str) -> np.ndarray:
         return np.concatenate([np.asarray(s[name])[_simulated(s)] for s in samples])
 
@@ -79,17 +81,22 @@ def _events(samples: list[Columns], folds: int) -> Events:
     return Events(identity, column("fold"), column("label") == 1, weight, folds)
 
 
-def _cut_variables(job: InferenceJob, samples: list[Columns]) -> Float[np.ndarray, "cuts events"]:
-    rows = []
-    for cut in job.cuts:
-        parts = [np.asarray(s[cut.variable])[_simulated(s)].astype(np.float64) for s in samples]
-        for sample, values in zip(samples, parts, strict=True):
-            _check_finite(values, cut.variable, sample.folder, "data.invalid: drop")
-        rows.append(np.concatenate(parts))
-    return np.stack(rows)
+def read_cut_variables(
+    job: InferenceJob, samples: list[Columns]
+) -> Float[np.ndarray, "cuts events"]:
+    """What the cuts cut on, one row per cut."""
+    return np.stack([read_variable(cut.variable, samples) for cut in job.cuts])
 
 
-def _log_likelihood_ratios(
+def read_variable(name: str, samples: list[Columns]) -> Float[np.ndarray, " events"]:
+    """A variable of all simulated events."""
+    parts = [np.asarray(s[name])[_simulated(s)].astype(np.float64) for s in samples]
+    for sample, values in zip(samples, parts, strict=True):
+        _check_finite(values, name, sample.folder, "data.invalid: drop")
+    return np.concatenate(parts)
+
+
+def read_ratios(
     job: InferenceJob, samples: list[Columns], scores: tuple[Path, ...]
 ) -> Float[np.ndarray, "2 events"]:
     """Of each event, by a network that never saw it and by one that trained on it."""
