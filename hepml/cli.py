@@ -175,6 +175,22 @@ def infer(
 
 
 @hepml.command()
+@click.argument("data", nargs=-1, required=True, type=ExistingFolder)
+@click.option("--scores", multiple=True, type=ExistingFile, help="one per sample; none for cuts")
+@click.option(
+    "--settings", required=True, help="JSON: as for infer, and variables, complete, exact"
+)
+@click.option("--output", required=True, type=File, help="JSON")
+def diagnose(data: tuple[Path, ...], scores: tuple[Path, ...], settings: str, output: Path) -> None:
+    """Find out whether a score can be trusted as a likelihood ratio."""
+    from hepml.config import DiagnosticsJob
+    from hepml.configfile import parse
+    from hepml.inference.diagnostics import stage
+
+    stage.diagnose(parse(DiagnosticsJob, settings, "--settings"), data, scores, output)
+
+
+@hepml.command()
 @click.argument("results", nargs=-1, required=True, type=ExistingFile)
 @click.option("--model", "models", multiple=True, type=(str, ExistingFolder), help="NAME FOLDER")
 @click.option("--luminosity", required=True, type=float, help="of the expected events [fb⁻¹]")
@@ -201,6 +217,7 @@ hepml.add_command(plot)
 @click.option("--comparison", required=True, type=ExistingFile)
 @click.option("--provenance", required=True, type=ExistingFile)
 @click.option("--results", multiple=True, required=True, type=ExistingFile, help="inference/*.json")
+@click.option("--diagnostics", multiple=True, type=ExistingFile, help="inference/*.closure.json")
 @click.option("--data", multiple=True, required=True, type=ExistingFolder, help="columns")
 @click.option("--training", multiple=True, type=ExistingFolder, help="MODEL/foldK")
 @click.option("--figures", multiple=True, type=ExistingFile, help="PNG")

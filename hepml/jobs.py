@@ -11,10 +11,13 @@ from hepml.artifacts import sha256
 from hepml.config import (
     Analysis,
     DataJob,
+    DiagnosticsJob,
     InferenceJob,
     Inputs,
+    Mlp,
     Objects,
     Own,
+    OwnOnFeatures,
     Sample,
     SimulationJob,
     Systematic,
@@ -249,6 +252,27 @@ def inference_job(settings: Analysis, method: str) -> InferenceJob:
         folds=settings.folds,
         seed=settings.seed,
         systematics=_systematics(settings),
+    )
+
+
+def diagnostics_job(settings: Analysis, method: str) -> DiagnosticsJob:
+    """Settings of the diagnostics of ``cuts`` or one model.
+
+    Networks on variables are tested in what they read, others in all variables.
+    """
+    inference = settings.inference
+    exact = {inference.exact_llr, inference.exact_image_llr}
+    variables = tuple(name for name in settings.data.variables if name not in exact)
+    model = None if method == "cuts" else settings.models[method]
+    complete = isinstance(model, Mlp | OwnOnFeatures)
+    best = inference.exact_llr
+    if model and inputs_of(model) == "images":
+        best = inference.exact_image_llr or best
+    return DiagnosticsJob(
+        **dict(inference_job(settings, method)),
+        variables=model.features if isinstance(model, Mlp | OwnOnFeatures) else variables,
+        complete=complete,
+        exact=best if model else None,
     )
 
 

@@ -20,6 +20,7 @@ from hepml.config.base import (
 )
 from hepml.config.jobs import (
     DataJob,
+    DiagnosticsJob,
     InferenceJob,
     SimulationJob,
     TrainingJob,
@@ -65,6 +66,7 @@ __all__ = [
     "Cut",
     "Data",
     "DataJob",
+    "DiagnosticsJob",
     "Expression",
     "Images",
     "Inference",

@@ -39,6 +39,24 @@ class Inference(Settings):
         description="expected S/√B of the first bin, counted from the background, from which on "
         "data are not read without unblind",
     )
+    sculpting: Name | None = Field(
+        None, description="variable of the background that a selection should not distort"
+    )
+    largest_sculpting: Real | None = Field(
+        None, ge=0, le=1, description="divergence [bits] of it beyond which a method fails"
+    )
+    exact_llr: Name | None = Field(
+        None, description="of toys: variable that holds the exact log-likelihood ratio"
+    )
+    exact_image_llr: Name | None = Field(
+        None, description="the same of what images show; without, exact_llr for all networks"
+    )
+
+    @model_validator(mode="after")
+    def _limit_of_something(self) -> "Inference":
+        if self.largest_sculpting is not None and self.sculpting is None:
+            raise ValueError("largest_sculpting: name the variable in sculpting too")
+        return self
 
 
 class Plots(Settings):
@@ -76,6 +94,9 @@ class Analysis(Settings):
     def _names_exist(self) -> "Analysis":
         used = [(f"cuts[{i}].variable", cut.variable) for i, cut in enumerate(self.cuts)]
         used += [(f"data.spectators[{i}]", name) for i, name in enumerate(self.data.spectators)]
+        for key in ("sculpting", "exact_llr", "exact_image_llr"):
+            named = getattr(self.inference, key)
+            used += [(f"inference.{key}", named)] if named else []
         used += [("plots.labels", name) for name in self.plots.labels]
         for model, settings in self.models.items():
             if isinstance(settings, Mlp | OwnOnFeatures):

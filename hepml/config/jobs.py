@@ -59,3 +59,11 @@ class InferenceJob(Settings):
     folds: int
     seed: int
     systematics: dict[Name, Systematic] = Field({}, description="each with its samples")
+
+
+class DiagnosticsJob(InferenceJob):
+    """What the diagnostics of one method need to know."""
+
+    variables: tuple[Name, ...]  # in which reweighting is tested
+    complete: bool  # whether the network reads these variables
+    exact: Name | None  # variable that holds the exact log-likelihood ratio

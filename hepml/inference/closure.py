@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from scipy.special import expit
 
 from hepml.inference.events import Events
-from hepml.inference.metrics import Estimate, root_sum_square, weighted_auc
+from hepml.inference.metrics import Estimate, auc_difference, root_sum_square
 from hepml.training.calibration import balanced, derivatives, fit_line
 
 BINS = 12  # of the reliability diagram
@@ -79,11 +79,11 @@ def check_closure(
         events: of all samples.
     """
     slope, offset = calibration_line(llr, events)
-    folds = [_of_fold(events, fold) for fold in range(events.folds)]
+    of_fold = [events.fold == fold for fold in range(events.folds)]
     return Closure(
         slope=slope,
         offset=offset,
-        slope_of_folds=[calibration_line(llr[events.fold == k], e)[0] for k, e in enumerate(folds)],
+        slope_of_folds=[calibration_line(llr[k], events.only(k))[0] for k in of_fold],
         mean_ratio=mean(np.exp(llr), events, ~events.signal),
         mean_inverse=mean(np.exp(-llr), events, events.signal),
         mean_of_mixture=mean_of_mixture(2 * expit(llr), events),
@@ -175,19 +175,5 @@ def reliability(llr: Float[np.ndarray, " events"], events: Events) -> Reliabilit
 def _over_training(
     llr: Float[np.ndarray, " events"], seen: Float[np.ndarray, " events"], events: Events
 ) -> Estimate:
-    """Gain in AUC on events seen; the error is that of one AUC, which overstates it a little."""
-    unseen, trained = (
-        weighted_auc(score, events.signal, events.weight, events.event_id) for score in (llr, seen)
-    )
-    return Estimate(trained.value - unseen.value, unseen.error)
-
-
-def _of_fold(events: Events, fold: int) -> Events:
-    kept = events.fold == fold
-    return Events(
-        events.event_id[kept],
-        events.fold[kept],
-        events.signal[kept],
-        events.weight[kept],
-        events.folds,
-    )
+    """Gain in AUC on events seen: both scores are of the same events, so the error is paired."""
+    return auc_difference((seen, llr), events.signal, events.weight, events.event_id)

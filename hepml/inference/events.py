@@ -27,6 +27,16 @@ class Events:
     weight: Float[np.ndarray, " events"]
     folds: int
 
+    def only(self, chosen: Bool[np.ndarray, " events"]) -> "Events":
+        """Some of the events, their weights as they are."""
+        return Events(
+            self.event_id[chosen],
+            self.fold[chosen],
+            self.signal[chosen],
+            self.weight[chosen],
+            self.folds,
+        )
+
     def others(self, fold: int) -> "Events":
         """Events of all folds but one, weighted so that each class keeps its expected yield."""
         kept = self.fold != fold

@@ -55,12 +55,12 @@ def infer(
             "give one per sample, in the same order"
         )
     samples = [open_columns(folder) for folder in data]
-    events = _events(samples, job.folds)
+    events = read_events(samples, job.folds)
     check_events(events)
     if job.cuts:
-        variables, seen = _cut_variables(job, samples, _simulated), None
+        variables, seen = read_cut_variables(job, samples), None
     else:
-        llr, seen = _log_likelihood_ratios(job, samples, scores)
+        llr, seen = read_ratios(job, samples, scores)
         variables = llr[None]
     read_data = _data_reader(job, samples, scores)
     result, content = evaluate(job, variables, events, seen, read_data)
@@ -72,7 +72,9 @@ def _simulated(sample: Columns) -> np.ndarray:
     return np.asarray(sample["label"]) >= 0
 
 
-def _events(samples: list[Columns], folds: int) -> Events:
+def read_events(samples: list[Columns], folds: int) -> Events:
+    """The simulated events of all samples."""
+
     def column(name: str) -> np.ndarray:
         return np.concatenate([np.asarray(s[name])[_simulated(s)] for s in samples])
 
@@ -88,19 +90,24 @@ def _events(samples: list[Columns], folds: int) -> Events:
     return Events(identity, column("fold"), column("label") == 1, weight, folds)
 
 
-def _cut_variables(
-    job: InferenceJob, samples: list[Columns], chosen: Callable[[Columns], np.ndarray]
+def read_cut_variables(
+    job: InferenceJob, samples: list[Columns]
 ) -> Float[np.ndarray, "cuts events"]:
-    rows = []
-    for cut in job.cuts:
-        parts = [np.asarray(s[cut.variable])[chosen(s)].astype(np.float64) for s in samples]
-        for sample, values in zip(samples, parts, strict=True):
-            _check_finite(values, cut.variable, sample.folder, "data.invalid: drop")
-        rows.append(np.concatenate(parts))
-    return np.stack(rows)
+    """What the cuts cut on, one row per cut."""
+    return np.stack([read_variable(cut.variable, samples) for cut in job.cuts])
 
 
-def _log_likelihood_ratios(
+def read_variable(
+    name: str, samples: list[Columns], chosen: Callable[[Columns], np.ndarray] | None = None
+) -> Float[np.ndarray, " events"]:
+    """A variable of all simulated events, or of those that are chosen instead."""
+    parts = [np.asarray(s[name])[(chosen or _simulated)(s)].astype(np.float64) for s in samples]
+    for sample, values in zip(samples, parts, strict=True):
+        _check_finite(values, name, sample.folder, "data.invalid: drop")
+    return np.concatenate(parts)
+
+
+def read_ratios(
     job: InferenceJob, samples: list[Columns], scores: tuple[Path, ...]
 ) -> Float[np.ndarray, "2 events"]:
     """Of each event, by a network that never saw it and by one that trained on it."""
@@ -137,7 +144,9 @@ def _data_reader(
 
     def read_columns(_: Float[np.ndarray, " folds"]) -> DataEvents:
         fold = np.concatenate([np.asarray(s["fold"])[is_data(s)] for s in samples])
-        return DataEvents(fold, _cut_variables(job, samples, is_data))
+        return DataEvents(
+            fold, np.stack([read_variable(cut.variable, samples, is_data) for cut in job.cuts])
+        )
 
     def read_scores(limits: Float[np.ndarray, " folds"]) -> DataEvents:
         chosen = pc.field("label") < 0

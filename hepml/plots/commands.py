@@ -67,6 +67,17 @@ def _add(name: str, summary: str, *parameters: Parameter, stage: str = "hepml.pl
     plot.command(name, help=summary)(command)
 
 
+def _labels(context: click.Context, option: click.Parameter, text: str) -> Any:  # noqa: ANN401, ARG001
+    import json
+
+    return json.loads(text)
+
+
+_LABELS = click.option(
+    "--labels", default="{}", callback=_labels, help="JSON: labels of variables, LaTeX allowed"
+)
+_CLOSURE = click.argument("result", type=ExistingFile)
+
 _add("roc", "Background rejection against signal efficiency, all methods.", _RESULTS)
 _add("significance", "Expected significance against signal efficiency, all methods.", _RESULTS)
 _add(
@@ -145,3 +156,8 @@ _add(
         help="one trained fold, and the result of all",
     ),
 )
+for _name, _summary in (
+    ("reweighting", "Every variable before and after reweighting to signal."),
+    ("sculpting", "What a selection does to a variable of the background."),
+):
+    _add(_name, _summary, _CLOSURE, _LABELS, stage="hepml.plots.diagnostics.stage")

@@ -28,6 +28,7 @@ class Report:
         trainings: of the ``model.json`` of all folds, by model.
         figures: PNG images by their stem, such as ``roc`` or ``llr_<model>``.
         provenance: of ``provenance.json``.
+        diagnostics: of each ``inference/<method>.closure.json``.
     """
 
     analysis: Analysis
@@ -37,6 +38,7 @@ class Report:
     trainings: Mapping[str, Sequence[Content]]
     figures: Mapping[str, bytes]
     provenance: Content
+    diagnostics: Sequence[Content] = ()
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,21 @@ _TEXTS = {
         "Loss per epoch in all folds, {}",
         "Training of {}, one pair of lines per fold. A validation loss that rises while the "
         "training loss still falls means over-training; the epoch kept is marked.",
+    ),
+    "reweighting_": (
+        "Variables of signal, and of the mixture reweighted to signal, {}",
+        "Does the ratio of {} turn one class into the other? Filled: signal; dashed: background; "
+        "points: the mixture of both in equal parts, each event weighted by 2r/(1 + r), r being "
+        "the ratio. If r is right, points and signal agree in every variable that the network "
+        "reads. Below: points over signal, without the fluctuations both have in common (those "
+        "are the band); χ² is of these.",
+    ),
+    "sculpting_": (
+        "A variable of the background that {} keeps and rejects",
+        "What a selection by {} does to a variable of the background. Points: background that "
+        "passes, filled: that fails, each with unit area. The divergence (Jensen-Shannon) is 0 if "
+        "both are distributed alike and 1 bit if nothing is common; by chance: if the same "
+        "number of events were drawn at random. A selection by the variable itself sculpts it.",
     ),
     "images_": (
         "Mean jet images of signal and background, {}",
@@ -178,6 +195,8 @@ def collected_warnings(report: Report) -> list[str]:
         found += [f"{name}: {warning}" for warning in unseen]
         calibrations = [fold.get("calibration", {}).get("warning") for fold in folds]
         found += [f"{name}: fold {k}: {text}" for k, text in enumerate(calibrations) if text]
+    for checked in report.diagnostics:
+        found += [f"{checked['title']}: {warning}" for warning in checked["warnings"]]
     return list(dict.fromkeys(found))
 
 

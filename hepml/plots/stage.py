@@ -38,6 +38,7 @@ class ReportSources:
         training: ``training/<model>/fold<k>`` of all models.
         figures: PNG files; their stems (``roc``, ``llr_<model>``, ...) say where they belong.
         provenance: ``provenance.json``.
+        diagnostics: ``inference/<method>.closure.json`` of those methods that have it.
     """
 
     comparison: Path
@@ -46,6 +47,7 @@ class ReportSources:
     training: tuple[Path, ...]
     figures: tuple[Path, ...]
     provenance: Path
+    diagnostics: tuple[Path, ...] = ()
 
 
 def plot_llr(scores: tuple[Path, ...], title: str, caption: Caption, stem: Path) -> None:
@@ -233,6 +235,7 @@ def write_report(analysis: Analysis, sources: ReportSources, output: Path) -> No
         trainings=trainings,
         figures={path.stem: path.read_bytes() for path in sources.figures},
         provenance=_read(sources.provenance),
+        diagnostics=tuple(_read(path) for path in sources.diagnostics),
     )
     page = render(report)
     with new_file(output) as temporary:

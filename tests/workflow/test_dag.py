@@ -15,6 +15,9 @@ def test_every_shipped_config_plans_completely(workflow, config, networks, folds
     assert jobs["report"] == jobs["compare"] == jobs["provenance"] == 1
     assert jobs["infer"] == networks + 1  # and the cuts
     assert jobs["train"] == networks * folds
+    sculpting = config == "config"  # the cuts too are asked what they do to a variable
+    assert jobs["diagnose"] == networks + sculpting
+    assert jobs["plot_diagnostics"] == networks + (networks + 1) * sculpting
 
 
 def test_networks_of_an_ensemble_are_jobs_of_their_own(workflow):

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 from hepml import configfile, jobs, variations
@@ -10,6 +11,8 @@ MODELS = list(ANALYSIS.models)
 IMAGE_MODELS = jobs.models_reading(ANALYSIS, "images")
 SET_MODELS = jobs.models_reading(ANALYSIS, "sets")
 METHODS = ["cuts", *MODELS]
+SCULPTING = METHODS if ANALYSIS.inference.sculpting else []
+DIAGNOSED = SCULPTING or MODELS
 VARIABLES = list(ANALYSIS.data.variables)
 FOLDS = range(ANALYSIS.folds)
 # changed copies of samples: pairs of variation and sample
@@ -145,6 +148,10 @@ def inference_settings(wildcards):
     return jobs.inference_job(ANALYSIS, wildcards.method).model_dump_json()
 
 
+def diagnostics_settings(wildcards):
+    return jobs.diagnostics_job(ANALYSIS, wildcards.method).model_dump_json()
+
+
 def model_inference_settings(wildcards):
     return jobs.inference_job(ANALYSIS, wildcards.model).model_dump_json()
 
@@ -238,13 +245,25 @@ def method_title(wildcards):
     return jobs.title(ANALYSIS, wildcards.model)
 
 
+def variable_labels(wildcards):
+    return json.dumps(ANALYSIS.plots.labels)
+
+
 def variable_label(wildcards):
     return ANALYSIS.plots.labels.get(wildcards.variable, wildcards.variable)
 
 
 def report_options(wildcards, input):
     """Every input of the report under the name of its group."""
-    groups = ["comparison", "provenance", "results", "data", "training", "figures"]
+    groups = [
+        "comparison",
+        "provenance",
+        "results",
+        "diagnostics",
+        "data",
+        "training",
+        "figures",
+    ]
     return [f"--{group}={path}" for group in groups for path in paths(input[group])]
 
 

@@ -25,6 +25,29 @@ rule infer:
         " --output {output.result:q} --workspace {output.workspace:q} 2> {log:q}"
 
 
+rule diagnose:
+    input:
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        scores=method_scores,
+    output:
+        f"{RESULTS}/inference/{{method}}.closure.json",
+    log:
+        f"{RESULTS}/logs/inference/{{method}}.closure.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/inference/{{method}}.closure.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=diagnostics_settings,
+        scores=score_options,
+        code=code_digest("hepml.inference.diagnostics.stage"),
+    shell:
+        "hepml diagnose {input.data:q} {params.scores} --settings {params.settings:q}"
+        " --output {output:q} 2> {log:q}"
+
+
 rule compare:
     input:
         results=expand(f"{RESULTS}/inference/{{method}}.json", method=METHODS),

@@ -146,6 +146,30 @@ rule plot_summary:
         "hepml plot summary {input:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
+rule plot_diagnostics:
+    input:
+        f"{RESULTS}/inference/{{method}}.closure.json",
+    output:
+        png=report(
+            f"{PLOTS}/{{figure}}_{{method}}.png",
+            category="Diagnostics",
+            caption="../report/diagnostics.rst",
+            labels={"figure": "{figure}, {method}"},
+        ),
+        others=multiext(f"{PLOTS}/{{figure}}_{{method}}", ".pdf", ".json"),
+    log:
+        f"{RESULTS}/logs/plots/{{figure}}_{{method}}.log",
+    wildcard_constraints:
+        figure="reweighting|sculpting",
+    params:
+        caption=caption,
+        labels=variable_labels,
+        code=code_digest("hepml.plots.diagnostics.stage"),
+    shell:
+        "hepml plot {wildcards.figure} {input:q} --labels {params.labels:q}"
+        " --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
+
+
 rule plot_images:
     input:
         expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
@@ -236,6 +260,9 @@ rule report:
         comparison=f"{RESULTS}/comparison.json",
         provenance=f"{RESULTS}/provenance.json",
         results=expand(f"{RESULTS}/inference/{{method}}.json", method=METHODS),
+        diagnostics=expand(
+            f"{RESULTS}/inference/{{method}}.closure.json", method=DIAGNOSED
+        ),
         data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
         training=expand(
             f"{RESULTS}/training/{{model}}/fold{{fold}}", model=MODELS, fold=FOLDS
@@ -249,6 +276,8 @@ rule report:
                 "cutflow",
                 *expand("llr_{model}", model=MODELS),
                 *expand("training_{model}", model=MODELS),
+                *expand("reweighting_{model}", model=MODELS),
+                *expand("sculpting_{method}", method=SCULPTING),
                 *expand("images_{model}", model=IMAGE_MODELS),
                 *expand("saliency_{model}", model=IMAGE_MODELS),
                 *expand("importance_{model}", model=SET_MODELS),
