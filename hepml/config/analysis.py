@@ -24,7 +24,9 @@ class Inference(Settings):
     background_uncertainty: Real = Field(
         ge=0, lt=1, description="relative; normalisation of the background"
     )
-    bins: int = Field(10, gt=1, description="slices of equal signal efficiency before merging")
+    bins: int = Field(
+        32, gt=1, description="at most; of equal signal efficiency, as many as raise Z, then merged"
+    )
     minimum_background: int = Field(10, gt=0, description="raw events in each bin and selection")
     replicas: int = Field(500, gt=9, description="bootstrap replicas for errors")
     gate: Literal["warn", "fail"] = Field(

@@ -44,8 +44,8 @@ def of_bins(job: InferenceJob, binning: Binning) -> list[str]:
     said = []
     yields = binning.yields
     bins = len(yields.signal)
-    if binning.edges is not None and bins < job.inference.bins:
-        said.append(f"{job.inference.bins} slices were merged to {bins} bins")
+    if binning.slices and bins < binning.slices:
+        said.append(f"{binning.slices} slices were merged to {bins} bins")
     if binning.edges is None and bins == 1:
         said.append(
             "only what passes is fitted: what fails the cuts holds no background (or a negative "
