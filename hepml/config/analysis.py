@@ -29,6 +29,12 @@ class Inference(Settings):
     )
     minimum_background: int = Field(10, gt=0, description="raw events in each bin and selection")
     replicas: int = Field(500, gt=9, description="bootstrap replicas for errors")
+    toys: int = Field(
+        0,
+        ge=0,
+        description="toy data sets for significances without asymptotic formulae; 0: none, "
+        "10,000 give Z to 0.01 and take seconds",
+    )
     gate: Literal["warn", "fail"] = Field(
         "warn", description="what happens if a score fails the checks of a likelihood ratio"
     )

@@ -117,8 +117,7 @@ def _significance_outside(
     except InputError:  # too few for a bin outside the fold; the sum of all decides
         return 0.0
     s, b, variance = (
-        np.add.reduceat(x, first)
-        for x in (sums.signal, sums.background, sums.background_variance)
+        np.add.reduceat(x, first) for x in (sums.signal, sums.background, sums.background_variance)
     )
     return float(np.sqrt(np.sum(asimov_significance_gaussian(s, b, np.sqrt(variance)) ** 2)))
 

@@ -39,7 +39,7 @@ def of_selection(job: InferenceJob, selection: Selection, significance: Signific
     return said
 
 
-def of_bins(job: InferenceJob, binning: Binning) -> list[str]:
+def of_bins(binning: Binning) -> list[str]:
     """What a reader of the binned significance should know."""
     said = []
     yields = binning.yields
@@ -60,7 +60,7 @@ def of_bins(job: InferenceJob, binning: Binning) -> list[str]:
         said.append(
             f"bins with fewer than {FEW_EVENTS:g} expected background events carry {share:.0%} of "
             "Z², where asymptotic formulae are optimistic; compare with the exact Poisson "
-            "significance, or with toys"
+            "significance, or with toys (inference.toys)"
         )
     return said
 

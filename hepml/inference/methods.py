@@ -31,6 +31,7 @@ from hepml.inference.counting import (
 )
 from hepml.inference.events import Events, Yields
 from hepml.inference.goals import LargestSignificance
+from hepml.inference.information import likelihood_curves
 from hepml.inference.likelihood import Counts, discovery_significance
 from hepml.inference.metrics import Estimate
 from hepml.inference.observed import fit_observed, with_observations
@@ -99,6 +100,7 @@ def evaluate(
     significance, replicas = _significances(
         job, events, binning, selection, (fitted.significance, shape)
     )
+    point = _working_point(events, selection)
     result = Result(
         method=job.method,
         title=job.title,
@@ -113,7 +115,7 @@ def evaluate(
         auc=separation.auc,
         rejection=separation.rejection,
         roc=separation.roc,
-        working_point=_working_point(events, selection),
+        working_point=point,
         significance=significance,
         p_value=float(p_value(np.array(significance.counting.value))),
         pyhf=check,
@@ -121,13 +123,19 @@ def evaluate(
         unbinned=unbinned_result(shape),
         closure=closure,
         limit=Limit(LEVEL, list(fitted.limits)),
+        likelihood=likelihood_curves(
+            binning.yields,
+            (point.signal.expected, point.background.expected),
+            shape.cells if shape else None,
+            settings.background_uncertainty,
+        ),
         scan=separation.scan,
         histogram=_bins(binning),
         observed=observed,
         replicas=replicas,
         warnings=[
             *of_selection(job, selection, significance),
-            *of_bins(job, binning),
+            *of_bins(binning),
             *of_pyhf(check, fitted),
             *of_shape(shape),
             *failed,

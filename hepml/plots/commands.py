@@ -69,6 +69,7 @@ def _add(name: str, summary: str, *parameters: Parameter, stage: str = "hepml.pl
 
 _add("roc", "Background rejection against signal efficiency, all methods.", _RESULTS)
 _add("significance", "Expected significance against signal efficiency, all methods.", _RESULTS)
+_add("likelihood", "-2Δln L against the signal strength, all methods and estimators.", _RESULTS)
 _add(
     "summary",
     "Significances of all methods, with their errors.",
