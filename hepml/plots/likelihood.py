@@ -52,7 +52,7 @@ def likelihood_figure(profiles: tuple[Profile, ...], caption: Caption) -> Figure
     for level, text in ((1.0, "68 %"), (3.841, "95 %")):
         axes.axhline(level, color="grey", linewidth=0.8, linestyle=(0, (1, 3)), zorder=0)
         across = axes.get_yaxis_transform()
-        axes.text(0.99, level, text, transform=across, ha="right", va="bottom", size=10)
+        axes.text(0.97, level, text, transform=across, ha="right", va="bottom", size=10)
     _frame(axes, profiles)
     axes.legend(handles=entries, loc="upper center")
     return figure
