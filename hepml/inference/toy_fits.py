@@ -16,7 +16,7 @@ from hepml.inference.likelihood import BackgroundScale
 
 _STEPS = 80  # of Newton's method at most
 _PRECISION = 1e-10  # of -2 ln L between two steps
-_LEAST = 1e-200  # of a bin that signal of negative strength would empty
+_LEAST = 1e-150  # of a bin that signal of negative strength would empty
 
 
 @dataclass(frozen=True)

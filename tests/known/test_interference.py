@@ -65,7 +65,7 @@ def test_asimov_data(n_signal, n_background, t0, interval):
     # the ends given are of a grid
     assert np.array(found.intervals) == pytest.approx(np.array([interval]), abs=2e-4)
     for end, t in ((0.0, t0), *((end, 1.0) for end in found.intervals[0])):
-        assert integrated_t(end, n_signal, n_background) == pytest.approx(t, abs=2e-6)
+        assert integrated_t(end, n_signal, n_background) == pytest.approx(t, abs=1e-5)
 
 
 def integrated_t(mu, n_signal, n_background):
