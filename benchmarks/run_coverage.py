@@ -12,8 +12,8 @@ import argparse
 import numpy as np
 from scipy.stats import norm
 
-from hepml.inference.coverage import Coverage, binned_coverage, unbinned_coverage
-from hepml.inference.toy_fits import ToyModel
+from hepml.inference.toys.coverage import Coverage, binned_coverage, unbinned_coverage
+from hepml.inference.toys.fits import ToyModel
 
 SIGNAL, BACKGROUND, SHIFT = 50.0, 500.0, 1.5
 

@@ -169,7 +169,7 @@ def infer(
 @click.option("--output", required=True, type=File, help="npz")
 def toys(result: Path, toys: int, part: tuple[int, int], output: Path) -> None:
     """Draw toy data sets of one method, or a part of them."""
-    from hepml.inference import stage
+    from hepml.inference.toys import stage
 
     if not 0 <= part[0] < part[1]:
         raise InputError(f"--part: {part[0]} is not one of {part[1]} parts, counted from 0")
@@ -183,7 +183,7 @@ def toys(result: Path, toys: int, part: tuple[int, int], output: Path) -> None:
 @click.option("--output", required=True, type=File, help="JSON")
 def merge_toys(result: Path, parts: tuple[Path, ...], toys: int, output: Path) -> None:
     """Turn the toys of one method into significances without asymptotic formulae."""
-    from hepml.inference import stage
+    from hepml.inference.toys import stage
 
     stage.merge_toys(result, parts, toys, output)
 

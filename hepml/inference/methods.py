@@ -1,6 +1,5 @@
 """Everything about one method, from its scores or cut variables to a result."""
 
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from hepml.inference.counting import (
     p_value,
     significance_of,
 )
-from hepml.inference.events import Events, Yields
+from hepml.inference.events import Events, Yields, digest
 from hepml.inference.goals import LargestSignificance
 from hepml.inference.information import likelihood_curves
 from hepml.inference.likelihood import Counts, discovery_significance
@@ -143,14 +142,6 @@ def evaluate(
         ],
     )
     return result, content
-
-
-def digest(events: Events) -> str:
-    """SHA-256 over identity, label and weight of all events, in order."""
-    total = sha256()
-    for column in (events.event_id, events.signal.astype(np.int8), events.weight):
-        total.update(np.ascontiguousarray(column).tobytes())
-    return total.hexdigest()
 
 
 def _failed_and_passed(events: Events, selection: Selection) -> Binning:

@@ -13,7 +13,7 @@ from hepml.inference.closure import Closure
 from hepml.inference.information import Curve
 from hepml.inference.metrics import Estimate
 from hepml.inference.observed import ObservedFit
-from hepml.inference.toys import ToySignificance
+from hepml.inference.toys.significance import ToySignificance
 from hepml.inference.workspace import PyhfCheck
 
 End = float | None

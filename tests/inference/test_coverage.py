@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hepml.inference.coverage import LEVELS, binned_coverage, coverage, unbinned_coverage
-from hepml.inference.toy_fits import ToyModel
+from hepml.inference.toys.coverage import LEVELS, binned_coverage, coverage, unbinned_coverage
+from hepml.inference.toys.fits import ToyModel
 
 
 def gaussians(bins, error):

@@ -7,9 +7,16 @@ import pytest
 
 from hepml.errors import InputError
 from hepml.inference.counting import exact_significance
-from hepml.inference.stage import compare, draw_toys, merge_toys
-from hepml.inference.toy_fits import ToyData, ToyModel, asimov_toy, discovery_q, fit_toys
-from hepml.inference.toys import blocks, draw_binned, draw_on_off, merged, toy_significance
+from hepml.inference.stage import compare
+from hepml.inference.toys.fits import ToyData, ToyModel, asimov_toy, discovery_q, fit_toys
+from hepml.inference.toys.significance import (
+    blocks,
+    draw_binned,
+    draw_on_off,
+    merged,
+    toy_significance,
+)
+from hepml.inference.toys.stage import draw_toys, merge_toys
 
 
 def model(s, b, r, uncertainty):

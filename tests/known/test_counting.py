@@ -19,7 +19,7 @@ from hepml.inference.counting import (
     poisson_p_value,
     significance_of,
 )
-from hepml.inference.toys import on_off_p_value
+from hepml.inference.toys.significance import on_off_p_value
 
 
 def arrays(*numbers):

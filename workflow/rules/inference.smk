@@ -41,7 +41,7 @@ rule toys:
     params:
         toys=ANALYSIS.inference.toys,
         chunks=jobs.toy_chunks(ANALYSIS),
-        code=code_digest("hepml.inference.toys"),
+        code=code_digest("hepml.inference.toys.stage"),
     shell:
         "hepml toys {input:q} --toys {params.toys} --part {wildcards.chunk} {params.chunks}"
         " --output {output:q} 2> {log:q}"
@@ -60,7 +60,7 @@ rule merge_toys:
         f"{RESULTS}/logs/inference/toys/{{method}}.log",
     params:
         toys=ANALYSIS.inference.toys,
-        code=code_digest("hepml.inference.toys"),
+        code=code_digest("hepml.inference.toys.stage"),
     shell:
         "hepml merge-toys {input.result:q} {input.parts:q} --toys {params.toys} --output {output:q}"
         " 2> {log:q}"

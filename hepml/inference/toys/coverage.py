@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import chi2
 
-from hepml.inference.toy_fits import ToyData, ToyModel, fit_toys
+from hepml.inference.toys.fits import ToyData, ToyModel, fit_toys
 
 LEVELS = (0.6826894921370859, 0.95)
 
