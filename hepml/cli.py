@@ -190,15 +190,42 @@ def diagnose(data: tuple[Path, ...], scores: tuple[Path, ...], settings: str, ou
     stage.diagnose(parse(DiagnosticsJob, settings, "--settings"), data, scores, output)
 
 
+@click.argument("result", type=ExistingFile)
+@click.option("--toys", required=True, type=click.IntRange(1), help="how many in all parts")
+@click.option("--part", default=(0, 1), type=(int, int), help="its number from 0, and of how many")
+@click.option("--output", required=True, type=File, help="npz")
+def toys(result: Path, toys: int, part: tuple[int, int], output: Path) -> None:
+    """Draw toy data sets of one method, or a part of them."""
+    from hepml.inference.toys import stage
+
+    if not 0 <= part[0] < part[1]:
+        raise InputError(f"--part: {part[0]} is not one of {part[1]} parts, counted from 0")
+    stage.draw_toys(result, toys, part, output)
+
+
+@hepml.command("merge-toys")
+@click.argument("result", type=ExistingFile)
+@click.argument("parts", nargs=-1, required=True, type=ExistingFile)
+@click.option("--toys", required=True, type=click.IntRange(2), help="how many in all parts")
+@click.option("--output", required=True, type=File, help="JSON")
+def merge_toys(result: Path, parts: tuple[Path, ...], toys: int, output: Path) -> None:
+    """Turn the toys of one method into significances without asymptotic formulae."""
+    from hepml.inference.toys import stage
+
+    stage.merge_toys(result, parts, toys, output)
+
+
 @hepml.command()
 @click.argument("results", nargs=-1, required=True, type=ExistingFile)
 @click.option("--model", "models", multiple=True, type=(str, ExistingFolder), help="NAME FOLDER")
 @click.option("--luminosity", required=True, type=float, help="of the expected events [fb⁻¹]")
+@click.option("--toys", multiple=True, type=ExistingFile, help="of merge-toys; one per method")
 @click.option("--output", required=True, type=Folder, help="for comparison.json, .csv and .md")
 def compare(
     results: tuple[Path, ...],
     models: tuple[tuple[str, Path], ...],
     luminosity: float,
+    toys: tuple[Path, ...],
     output: Path,
 ) -> None:
     """Compare methods on the same events, with errors of the differences."""
@@ -207,7 +234,7 @@ def compare(
     folders: dict[str, tuple[Path, ...]] = {}
     for name, folder in models:
         folders[name] = (*folders.get(name, ()), folder)
-    stage.compare(results, folders, output, luminosity)
+    stage.compare(results, folders, output, luminosity, toys)
 
 
 hepml.add_command(plot)

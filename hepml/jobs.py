@@ -28,6 +28,8 @@ from hepml.config import (
 from hepml.errors import InputError
 from hepml.factory import Place, locate
 
+TOYS_PER_JOB = 20_000  # cannot change a result: toys are seeded block by block
+
 
 def is_remote(path: str) -> bool:
     """Whether a file is read over the network: ``root://``, ``https://`` and so on."""
@@ -173,6 +175,11 @@ def simulated_chunks(settings: Analysis, name: str) -> int:
     return -(-(settings.samples[name].events or 0) // settings.simulation.events_per_file)
 
 
+def toy_chunks(settings: Analysis) -> int:
+    """How many jobs the toys of one method are scattered over; 0 without toys."""
+    return -(-settings.inference.toys // TOYS_PER_JOB)
+
+
 def training_job(settings: Analysis, model: str) -> TrainingJob:
     """Settings of the training of one model, the same for all folds."""
     network = settings.models[model].model_copy(update={"title": ""})  # cannot change a result
@@ -248,7 +255,7 @@ def inference_job(settings: Analysis, method: str) -> InferenceJob:
         method=method,
         title=title(settings, method),
         cuts=settings.cuts if method == "cuts" else (),
-        inference=settings.inference,
+        inference=settings.inference.model_copy(update={"toys": 0}),  # drawn afterwards
         folds=settings.folds,
         seed=settings.seed,
         systematics=_systematics(settings),

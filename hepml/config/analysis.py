@@ -24,9 +24,17 @@ class Inference(Settings):
     background_uncertainty: Real = Field(
         ge=0, lt=1, description="relative; normalisation of the background"
     )
-    bins: int = Field(10, gt=1, description="slices of equal signal efficiency before merging")
+    bins: int = Field(
+        32, gt=1, description="at most; of equal signal efficiency, as many as raise Z, then merged"
+    )
     minimum_background: int = Field(10, gt=0, description="raw events in each bin and selection")
     replicas: int = Field(500, gt=9, description="bootstrap replicas for errors")
+    toys: int = Field(
+        0,
+        ge=0,
+        description="toy data sets for significances without asymptotic formulae; 0: none, "
+        "10,000 give Z to 0.01 and take seconds",
+    )
     gate: Literal["warn", "fail"] = Field(
         "warn", description="what happens if a score fails the checks of a likelihood ratio"
     )

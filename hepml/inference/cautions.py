@@ -39,13 +39,13 @@ def of_selection(job: InferenceJob, selection: Selection, significance: Signific
     return said
 
 
-def of_bins(job: InferenceJob, binning: Binning) -> list[str]:
+def of_bins(binning: Binning) -> list[str]:
     """What a reader of the binned significance should know."""
     said = []
     yields = binning.yields
     bins = len(yields.signal)
-    if binning.edges is not None and bins < job.inference.bins:
-        said.append(f"{job.inference.bins} slices were merged to {bins} bins")
+    if binning.slices and bins < binning.slices:
+        said.append(f"{binning.slices} slices were merged to {bins} bins")
     if binning.edges is None and bins == 1:
         said.append(
             "only what passes is fitted: what fails the cuts holds no background (or a negative "
@@ -60,7 +60,7 @@ def of_bins(job: InferenceJob, binning: Binning) -> list[str]:
         said.append(
             f"bins with fewer than {FEW_EVENTS:g} expected background events carry {share:.0%} of "
             "Z², where asymptotic formulae are optimistic; compare with the exact Poisson "
-            "significance, or with toys"
+            "significance, or with toys (inference.toys)"
         )
     return said
 

@@ -1,7 +1,7 @@
 """Every method beside the cut-based selection, on the same events."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from hepml.errors import InputError
 from hepml.inference.counting import asimov_significance, extra_data_fraction, p_value_ratio
 from hepml.inference.metrics import Estimate
-from hepml.inference.results import Rejection, Result
+from hepml.inference.results import Rejection, Result, ToyNumbers
 
 BASELINE = "cuts"
 LARGEST_LUMINOSITY_FACTOR = 1e4
@@ -42,6 +42,8 @@ class Row:
             fitted in two bins and a score in many.
         macs: multiplications with addition to score one event, mean over events.
         training_seconds: of all folds together.
+        z_counting_toys: without asymptotic formulae; its error is that of the number of toys.
+        z_binned_toys: likewise.
     """
 
     method: str
@@ -73,6 +75,10 @@ class Row:
     macs: float | None
     training_seconds: float | None
     device: str | None
+    z_counting_toys: float | None = None
+    z_counting_toys_error: float | None = None
+    z_binned_toys: float | None = None
+    z_binned_toys_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,26 @@ def compared(results: list[Result], networks: Mapping[str, Network]) -> Comparis
             )
         rows.append(_row(result, cuts, networks.get(result.method), factor))
     return Comparison(rows, BASELINE, warnings)
+
+
+def with_toys(comparison: Comparison, toys: list[ToyNumbers]) -> Comparison:
+    """The same with significances from toys, where there are any."""
+    found = {numbers.method: numbers for numbers in toys}
+    rows = []
+    for row in comparison.rows:
+        numbers = found.get(row.method)
+        rows.append(row if numbers is None else _row_with_toys(row, numbers))
+    return replace(comparison, rows=rows)
+
+
+def _row_with_toys(row: Row, numbers: ToyNumbers) -> Row:
+    return replace(
+        row,
+        z_counting_toys=numbers.counting.value,
+        z_counting_toys_error=numbers.counting.error,
+        z_binned_toys=numbers.binned.value,
+        z_binned_toys_error=numbers.binned.error,
+    )
 
 
 def _check_same_events(first: Result, second: Result) -> None:

@@ -55,6 +55,31 @@ def asimov_significance(
     return np.asarray(np.sign(signal) * np.sqrt(2 * np.maximum(half_square, 0)))
 
 
+def asimov_significance_gaussian(
+    signal: Float[np.ndarray, "*bins"],
+    background: Float[np.ndarray, "*bins"],
+    uncertainty: Float[np.ndarray, "*bins"],
+) -> Float[np.ndarray, "*bins"]:
+    """As :func:`asimov_significance`, the background constrained by a Gaussian of width σ.
+
+    That is HistFactory's ``staterror`` of one bin. Without signal the best background is the
+    positive root of b² - (b₀ - σ²) b - σ² n = 0 for n = s + b₀.
+
+    Args:
+        signal: expected signal events s ≥ 0.
+        background: expected background events b₀ > 0.
+        uncertainty: σ ≥ 0 of the background, in events.
+    """
+    data, variance = signal + background, uncertainty**2
+    difference = background - variance
+    fitted = (difference + np.sqrt(difference**2 + 4 * variance * data)) / 2
+    pull = np.divide(
+        fitted - background, uncertainty, out=np.zeros_like(fitted), where=uncertainty > 0
+    )
+    half_square = fitted * entropy_excess(np.asarray((data - fitted) / fitted)) + pull**2 / 2
+    return np.asarray(np.sqrt(2 * np.maximum(half_square, 0)))
+
+
 def entropy_excess(x: Float[np.ndarray, "*bins"]) -> Float[np.ndarray, "*bins"]:
     """(1+x) ln(1+x) - x ≥ 0 for x ≥ -1, by its series where the difference would cancel."""
     small = np.abs(x) < 1e-3

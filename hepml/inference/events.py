@@ -1,6 +1,7 @@
 """The events all methods are judged on, and what a selection keeps of them."""
 
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt64
@@ -141,3 +142,11 @@ def check_events(events: Events) -> None:
                 f"{np.round(in_fold, 6).tolist()}; each sum over all but one fold must be "
                 "positive: add events, or check the column weight"
             )
+
+
+def digest(events: Events) -> str:
+    """SHA-256 over identity, label and weight of all events, in order."""
+    total = sha256()
+    for column in (events.event_id, events.signal.astype(np.int8), events.weight):
+        total.update(np.ascontiguousarray(column).tobytes())
+    return total.hexdigest()

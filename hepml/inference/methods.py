@@ -1,6 +1,5 @@
 """Everything about one method, from its scores or cut variables to a result."""
 
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,9 @@ from hepml.inference.counting import (
     p_value,
     significance_of,
 )
-from hepml.inference.events import Events, Yields
+from hepml.inference.events import Events, Yields, digest
 from hepml.inference.goals import LargestSignificance
+from hepml.inference.information import likelihood_curves
 from hepml.inference.likelihood import Counts, discovery_significance
 from hepml.inference.metrics import Estimate
 from hepml.inference.observed import fit_observed, with_observations
@@ -99,6 +99,7 @@ def evaluate(
     significance, replicas = _significances(
         job, events, binning, selection, (fitted.significance, shape)
     )
+    point = _working_point(events, selection)
     result = Result(
         method=job.method,
         title=job.title,
@@ -113,7 +114,7 @@ def evaluate(
         auc=separation.auc,
         rejection=separation.rejection,
         roc=separation.roc,
-        working_point=_working_point(events, selection),
+        working_point=point,
         significance=significance,
         p_value=float(p_value(np.array(significance.counting.value))),
         pyhf=check,
@@ -121,13 +122,19 @@ def evaluate(
         unbinned=unbinned_result(shape),
         closure=closure,
         limit=Limit(LEVEL, list(fitted.limits)),
+        likelihood=likelihood_curves(
+            binning.yields,
+            (point.signal.expected, point.background.expected),
+            shape.cells if shape else None,
+            settings.background_uncertainty,
+        ),
         scan=separation.scan,
         histogram=_bins(binning),
         observed=observed,
         replicas=replicas,
         warnings=[
             *of_selection(job, selection, significance),
-            *of_bins(job, binning),
+            *of_bins(binning),
             *of_pyhf(check, fitted),
             *of_shape(shape),
             *failed,
@@ -135,14 +142,6 @@ def evaluate(
         ],
     )
     return result, content
-
-
-def digest(events: Events) -> str:
-    """SHA-256 over identity, label and weight of all events, in order."""
-    total = sha256()
-    for column in (events.event_id, events.signal.astype(np.int8), events.weight):
-        total.update(np.ascontiguousarray(column).tobytes())
-    return total.hexdigest()
 
 
 def _failed_and_passed(events: Events, selection: Selection) -> Binning:

@@ -10,8 +10,10 @@ from pydantic import Field, TypeAdapter
 
 from hepml.inference.blinding import Counted
 from hepml.inference.closure import Closure
+from hepml.inference.information import Curve
 from hepml.inference.metrics import Estimate
 from hepml.inference.observed import ObservedFit
+from hepml.inference.toys.significance import ToySignificance
 from hepml.inference.workspace import PyhfCheck
 
 End = float | None
@@ -188,6 +190,7 @@ class Result:
     Attributes:
         p_value: one-sided, of the counting significance.
         closure: whether the score is a likelihood ratio; None for cuts.
+        likelihood: -2Δln L against µ by every estimator.
         pyhf: what pyhf says of the binned significance, which is the own likelihood's.
         observed: None without data samples.
     """
@@ -213,6 +216,7 @@ class Result:
     unbinned: Unbinned | None
     closure: Closure | None
     limit: Limit
+    likelihood: list[Curve]
     scan: ScanPoints | None
     histogram: Bins
     observed: Observed | None
@@ -220,4 +224,19 @@ class Result:
     warnings: list[str]
 
 
+@dataclass(frozen=True)
+class ToyNumbers:
+    """Median expected significance by toys: the content of ``inference/toys/<method>.json``.
+
+    Attributes:
+        counting: at the working point, with the auxiliary measurement of the background.
+        binned: of the profile likelihood of all bins.
+    """
+
+    method: str
+    counting: ToySignificance
+    binned: ToySignificance
+
+
+TOYS = TypeAdapter(ToyNumbers)
 RESULT = TypeAdapter(Result)  # reads and writes the JSON

@@ -11,7 +11,7 @@ from hepml.inference.bootstrap import draw_replicas, spread
 from hepml.inference.events import Events
 from hepml.inference.metrics import Estimate
 from hepml.inference.results import Mu, Unbinned
-from hepml.inference.unbinned import UnbinnedFit, asimov, discovery_significance, fit
+from hepml.inference.unbinned import Data, UnbinnedFit, asimov, discovery_significance, fit
 
 LARGEST_LLR = 700.0  # whose exponential is a number
 SLICES = 1000  # of the score, in each of which the replicas share one ratio
@@ -27,12 +27,14 @@ class Shape:
         replicas: significances of the bootstrap replicas.
         mean_ratio: weighted mean of the ratio over the background before it is normalised; 1 if the
             score is a likelihood ratio.
+        cells: the events in narrow slices of the score, for what needs many fits.
     """
 
     fit: UnbinnedFit
     significance: Estimate
     replicas: list[float]
     mean_ratio: Estimate
+    cells: Data
 
 
 def shape_of_score(llr: Float[np.ndarray, " events"], events: Events, job: InferenceJob) -> Shape:
@@ -66,6 +68,7 @@ def shape_of_score(llr: Float[np.ndarray, " events"], events: Events, job: Infer
         Estimate(fitted.significance, spread(values)),
         values[1:].tolist(),
         _mean_ratio(llr, events),
+        Data(data.ratio[:1], data.number[:1], data.signal[:1], data.background[:1]),
     )
 
 

@@ -20,10 +20,10 @@ from hepml.data.folds import splitmix64
 from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
 from hepml.inference.blinding import DataEvents, DataReader
-from hepml.inference.comparison import Comparison, Network, Row, compared
+from hepml.inference.comparison import Comparison, Network, Row, compared, with_toys
 from hepml.inference.events import Events, check_events
 from hepml.inference.methods import evaluate
-from hepml.inference.results import RESULT, Result
+from hepml.inference.results import RESULT, TOYS, Result
 from hepml.inference.table import markdown
 from hepml.inference.varied import Varied
 
@@ -177,6 +177,7 @@ def compare(
     models: Mapping[str, tuple[Path, ...]],
     output: Path,
     luminosity: float,
+    toys: tuple[Path, ...] = (),
 ) -> None:
     """Compare all methods with the cut-based selection.
 
@@ -185,13 +186,15 @@ def compare(
         models: folders of the trained folds of each model, each with a ``model.json``.
         output: folder for ``comparison.json``, ``.csv`` and ``.md``.
         luminosity: of the expected events [fb⁻¹].
+        toys: what :func:`merge_toys` wrote, of some or all methods.
 
     Raises:
         InputError: if methods were judged on different events, or cuts are missing.
     """
-    read = [_read_result(path) for path in results]
+    read = [read_result(path) for path in results]
     networks = {name: _network(folders) for name, folders in models.items()}
-    comparison = compared(read, networks)
+    by_toys = [TOYS.validate_json(path.read_bytes()) for path in toys]
+    comparison = with_toys(compared(read, networks), by_toys)
     write_json(output / "comparison.json", _as_json(comparison))
     with new_file(output / "comparison.csv") as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(Row.__dataclass_fields__))
@@ -205,7 +208,8 @@ def _as_json(comparison: Comparison) -> dict[str, object]:
     return vars(comparison) | {"rows": [vars(row) for row in comparison.rows]}
 
 
-def _read_result(path: Path) -> Result:
+def read_result(path: Path) -> Result:
+    """What :func:`infer` wrote."""
     try:
         return RESULT.validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -79,10 +79,31 @@ def markdown(comparison: Comparison, luminosity: float) -> str:
         "",
     ]
     lines += [f"- **{column}**: {text}" for column, text in COLUMNS.items() if text]
+    lines += _toys(comparison)
     if comparison.warnings:
         lines += ["", "To be kept in mind:", ""]
         lines += [f"- {_in_a_cell(text)}" for text in comparison.warnings]
     return "\n".join(lines) + "\n"
+
+
+def _toys(comparison: Comparison) -> list[str]:
+    """Significances from toys beside those of asymptotic formulae, if any were drawn."""
+    rows = [row for row in comparison.rows if row.z_binned_toys is not None]
+    if not rows:
+        return []
+    return [
+        "",
+        "Without asymptotic formulae, from toy data sets, whose errors are those of their number:",
+        "",
+        "| method | Z counting | by toys | Z binned | by toys |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        *(
+            f"| {_in_a_cell(row.title)} | {row.z_counting:.3f} | "
+            f"{with_error(row.z_counting_toys, row.z_counting_toys_error)} | {row.z_binned:.3f} | "
+            f"{with_error(row.z_binned_toys, row.z_binned_toys_error)} |"
+            for row in rows
+        ),
+    ]
 
 
 def _cells(row: Row) -> list[str]:

@@ -80,6 +80,7 @@ _CLOSURE = click.argument("result", type=ExistingFile)
 
 _add("roc", "Background rejection against signal efficiency, all methods.", _RESULTS)
 _add("significance", "Expected significance against signal efficiency, all methods.", _RESULTS)
+_add("likelihood", "-2Δln L against the signal strength, all methods and estimators.", _RESULTS)
 _add(
     "summary",
     "Significances of all methods, with their errors.",

@@ -9,6 +9,7 @@ from jaxtyping import Float, Integer
 from hepml.inference.quantities import Measured, measured
 from hepml.plots.curves import Losses, Roc, Scan
 from hepml.plots.learning import LearningCurve, LearningCurves
+from hepml.plots.likelihood import Profile
 from hepml.plots.yields import CutFlow, Headline, Slices
 
 _ROLES: dict[tuple[int, ...], str] = {(0,): "background", (1,): "signal", (-1,): "data"}
@@ -42,6 +43,24 @@ def scan(content: Mapping[str, Any]) -> Scan:
         error=_floats(curve["error"]),
         point=Measured(**content["working_point"]["signal_efficiency"]),
         point_significance=Measured(**content["significance"]["counting"]),
+    )
+
+
+def profiles(content: Mapping[str, Any]) -> tuple[Profile, ...]:
+    """Of ``inference/<method>.json``."""
+    curves = content["likelihood"]
+    best = next((curve["sigma"] for curve in curves if curve["estimator"] == "unbinned"), None)
+    return tuple(
+        Profile(
+            method=content["method"],
+            title=content["title"],
+            estimator=curve["estimator"],
+            mu=_floats(curve["mu"]),
+            t=_floats(curve["t"]),
+            sigma=curve["sigma"],
+            relative=curve["sigma"] / best if best else None,
+        )
+        for curve in curves
     )
 
 

@@ -73,6 +73,14 @@ _TEXTS = {
         "that threshold keeps. Bands: statistics of the simulation. Markers: working points, "
         "chosen on other folds than they are evaluated on, so they need not lie on the maximum.",
     ),
+    "likelihood": (
+        "Minus twice the logarithm of the likelihood ratio against the signal strength",
+        "How well the signal strength µ would be known, for identical events: −2Δln L of the "
+        "unbinned fit, the fit of bins and the count beyond the threshold, on data as expected at "
+        "µ = 1. Narrower is better. All have the uncertainty of the background normalisation, none "
+        "the statistics of the simulation. The table has σ(µ) relative to the unbinned fit: what "
+        "binning and counting lose.",
+    ),
     "cutflow": (
         "Expected events after each step of the selection",
         "Expected events of every sample after each step of the selection, top to bottom, on a "

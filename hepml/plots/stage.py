@@ -22,6 +22,7 @@ from hepml.plots.distributions import (
 )
 from hepml.plots.histograms import common_edges
 from hepml.plots.learning import learning_curve_figure
+from hepml.plots.likelihood import likelihood_figure
 from hepml.plots.report import Report, render
 from hepml.plots.style import Caption, save
 from hepml.plots.yields import cutflow_figure, histogram_figure, summary_figure
@@ -124,6 +125,18 @@ def plot_significance(results: tuple[Path, ...], caption: Caption, stem: Path) -
     """
     scans = tuple(records.scan(_read(path)) for path in results)
     save(significance_figure(scans, caption), scans, stem)
+
+
+def plot_likelihood(results: tuple[Path, ...], caption: Caption, stem: Path) -> None:
+    """Draw -2Δln L against µ by all methods and estimators.
+
+    Args:
+        results: ``inference/<method>.json`` of all methods, in the order of their colours.
+        caption: above the axes.
+        stem: figure without suffix.
+    """
+    profiles = tuple(profile for path in results for profile in records.profiles(_read(path)))
+    save(likelihood_figure(profiles, caption), profiles, stem)
 
 
 def plot_histogram(result: Path, caption: Caption, stem: Path) -> None:

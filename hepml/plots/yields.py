@@ -26,6 +26,8 @@ from hepml.plots.style import (
 _ROLES = {"signal": SIGNAL, "background": BACKGROUND, "data": CUTS, "mixed": UNKNOWN}
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
+LABELS = 12  # of borders that fit beside each other below an axis
+
 
 @dataclass(frozen=True)
 class Slices:
@@ -236,6 +238,7 @@ def _label_slices(axes: Axes, means: np.ndarray, edges: np.ndarray) -> None:
     """Thresholds at the borders of the slices; names where there is no score to cut on."""
     axes.tick_params(axis="x", which="minor", bottom=False, top=False)
     inner = [(at, mean) for at, mean in zip(edges, means, strict=False) if np.isfinite(mean)]
+    inner = inner[:: -(-len(inner) // LABELS) or 1]
     if len(means) == len(edges) and inner:
         axes.set_xticks(
             [at for at, _ in inner], [f"{mean:.2g}".replace("-", "−") for _, mean in inner]

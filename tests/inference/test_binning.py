@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from hepml.errors import InputError
-from hepml.inference.binning import bin_score, merged_from_signal_end
+from hepml.inference.binning import bin_score, merged_from_signal_end, numbers_of_slices
 from hepml.inference.events import Yields
 from hepml.inference.likelihood import Counts, discovery_significance
 
@@ -79,3 +79,50 @@ def test_shuffled_labels_gain_nothing(make_events, rng):
     y = bin_score(rng.normal(size=40_000), events, 10, 10).yields
     z = discovery_significance(Counts(y.signal[None], y.background[None], 0 * y.signal[None]), 0.0)
     assert z[0] == pytest.approx(2.2002723, abs=0.02)
+
+
+def test_slices_are_halved():
+    assert numbers_of_slices(32) == [2, 4, 8, 16, 32]
+    assert numbers_of_slices(10) == [2, 5, 10]
+    assert numbers_of_slices(2) == [2]
+
+
+def test_as_many_slices_as_raise_the_significance(make_events, rng):
+    """Of 2, 4, ... 64 equal slices, Z of the true yields rises by > 1 % up to some number."""
+    edges = [1.5 + norm.ppf(np.linspace(0, 1, n + 1)) for n in numbers_of_slices(64)]
+    z = []
+    for e in edges:
+        s, b = 50 * np.diff(norm.cdf(e - 1.5)), 500 * np.diff(norm.cdf(e))
+        z.append(discovery_significance(Counts(s[None], b[None], 0 * s[None]), 0.0)[0])
+    gains = np.diff(z) / z[:-1]
+    assert gains[2] > 0.02  # 8 to 16
+    assert gains[4] < 0.008  # 32 to 64
+    events = make_events(60_000, 60_000)
+    binning = bin_score(rng.normal(1.5 * events.signal, 1), events, 64, 10)
+    assert binning.slices in (16, 32)
+    y = binning.yields
+    found = discovery_significance(
+        Counts(y.signal[None], y.background[None], 0 * y.signal[None]), 0.0
+    )
+    # the few background events among the signal let Z fluctuate by 0.06
+    assert found[0] == pytest.approx(z[numbers_of_slices(64).index(binning.slices)], abs=0.18)
+    two = bin_score(rng.normal(size=120_000), events, 64, 10)
+    assert two.slices == 2  # a blind score deserves no bins
+
+
+def test_a_monotone_transform_of_the_score_changes_nothing(make_events, rng):
+    events = make_events(20_000, 20_000)
+    score = rng.normal(1.5 * events.signal, 1)
+    plain, bent = (bin_score(x, events, 32, 10) for x in (score, np.exp(2 * score) - 3))
+    assert plain.slices == bent.slices
+    assert np.array_equal(plain.bin_of_event, bent.bin_of_event)
+    assert bent.edges[:, 1:-1] == pytest.approx(np.exp(2 * plain.edges[:, 1:-1]) - 3)
+
+
+def test_edges_of_a_fold_do_not_depend_on_its_events(make_events, rng):
+    events = make_events(20_000, 20_000)
+    score = rng.normal(1.5 * events.signal, 1)
+    other = np.where(events.fold == 2, score + 0.3, score)
+    before, after = (bin_score(x, events, 8, 10).edges for x in (score, other))
+    assert np.array_equal(before[2], after[2])
+    assert not np.array_equal(before[1], after[1])

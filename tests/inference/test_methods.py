@@ -80,7 +80,7 @@ def test_what_fails_may_hold_no_background(make_job):
     selection = Selection(job.cuts, np.zeros((4, 1, 2)), x[0] > 0, 10)
     binning = _failed_and_passed(events, selection)
     assert binning.yields.signal.tolist() == [60]
-    assert any("only what passes is fitted" in text for text in of_bins(job, binning))
+    assert any("only what passes is fitted" in text for text in of_bins(binning))
     significance, replicas = _significances(job, events, binning, selection, (1.0, None))
     assert significance.counting.value > 0
     assert np.isfinite(replicas.binned).all()

@@ -8,6 +8,7 @@ import pytest
 
 from hepml.inference.counting import (
     asimov_significance,
+    asimov_significance_gaussian,
     binomial_p_value,
     exact_significance,
     extra_data_fraction,
@@ -18,6 +19,7 @@ from hepml.inference.counting import (
     poisson_p_value,
     significance_of,
 )
+from hepml.inference.toys.significance import on_off_p_value
 
 
 def arrays(*numbers):
@@ -203,3 +205,29 @@ def test_radovic(cuts, ml, p_cuts, p_ml, ratio, extra):
 def test_p_value_ratio_beyond_double_precision():
     assert p_value_ratio(39.0, 38.0) == pytest.approx(np.exp((39**2 - 38**2) / 2), rel=0.05)
     assert p_value_ratio(200.0, 1.0) == np.inf
+
+
+# HistFactory's staterror: pyhf 3.28934135 (histosys 3.28934130), and 4 bins
+@pytest.mark.parametrize(
+    ("s", "b", "sigma", "z"),
+    [
+        ([50], [100], [10], 3.289341304307697),
+        ([50], [100], [0], 4.65183108382595),
+        ([1, 5, 12, 20], [1000, 300, 80, 15], [20, 9, 5, 3], 3.6226563520),
+    ],
+)
+def test_gaussian_constraint(s, b, sigma, z):
+    s, b, sigma = (np.array(x, float) for x in (s, b, sigma))
+    found = asimov_significance_gaussian(s, b, sigma)
+    assert np.sqrt(np.sum(found**2)) == pytest.approx(z, rel=1e-9)
+
+
+# RooStats' HybridInstructional counts: toys 7.685e-4 ± 2e-5 at the best fit without signal;
+# n = 6, m = 4, τ = 4: 0.00330 ± 4e-5; two million toys each
+@pytest.mark.parametrize(
+    ("observed", "tau", "p", "error"),
+    [((150.0, 100.0), 1.0, 7.685e-4, 2e-5), ((6.0, 4.0), 4.0, 0.00330, 4e-5)],
+)
+def test_on_off_toys(observed, tau, p, error):
+    found, own = on_off_p_value(observed, tau, 1_000_000, 1)
+    assert found == pytest.approx(p, abs=3 * np.hypot(error, own))

@@ -199,3 +199,13 @@ def test_names_of_files_are_never_run(workflow):
     assert "not a readable ROOT file" in printed
     assert not (workflow.folder / "PWNED").exists()
     assert not (workflow.folder / target).exists()
+
+
+def test_toys_are_scattered_over_jobs(workflow):
+    inference = {"background_uncertainty": 0.1, "toys": 50_000}
+    jobs = workflow.rerun(
+        "--configfile", workflow.config("quick", analysis="toys", inference=inference)
+    )
+    assert jobs["merge_toys"] == 2  # the cuts and one network
+    assert jobs["toys"] == 2 * 3
+    assert "toys" not in workflow.rerun("--configfile", "config/quick.yaml")

@@ -192,6 +192,16 @@ def data_options(wildcards, input):
     return [f"--data={folder}" for folder in input.data]
 
 
+def toy_results(wildcards):
+    """Significances by toys of all methods, if any toys are asked for."""
+    methods = METHODS if ANALYSIS.inference.toys else []
+    return [f"{RESULTS}/inference/toys/{method}.json" for method in methods]
+
+
+def toy_options(wildcards, input):
+    return [f"--toys={path}" for path in input.toys]
+
+
 def model_options(wildcards, input):
     folders = [Path(folder) for folder in input.models]
     return [f"--model {folder.parent.name} {folder}" for folder in folders]

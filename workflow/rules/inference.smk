@@ -48,12 +48,54 @@ rule diagnose:
         " --output {output:q} 2> {log:q}"
 
 
+rule toys:
+    input:
+        f"{RESULTS}/inference/{{method}}.json",
+    output:
+        f"{RESULTS}/inference/toys/{{method}}_{{chunk}}.npz",
+    log:
+        f"{RESULTS}/logs/inference/toys/{{method}}_{{chunk}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/inference/toys/{{method}}_{{chunk}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        toys=ANALYSIS.inference.toys,
+        chunks=jobs.toy_chunks(ANALYSIS),
+        code=code_digest("hepml.inference.toys.stage"),
+    shell:
+        "hepml toys {input:q} --toys {params.toys} --part {wildcards.chunk} {params.chunks}"
+        " --output {output:q} 2> {log:q}"
+
+
+rule merge_toys:
+    input:
+        result=f"{RESULTS}/inference/{{method}}.json",
+        parts=expand(
+            f"{RESULTS}/inference/toys/{{{{method}}}}_{{chunk}}.npz",
+            chunk=range(jobs.toy_chunks(ANALYSIS)),
+        ),
+    output:
+        f"{RESULTS}/inference/toys/{{method}}.json",
+    log:
+        f"{RESULTS}/logs/inference/toys/{{method}}.log",
+    params:
+        toys=ANALYSIS.inference.toys,
+        code=code_digest("hepml.inference.toys.stage"),
+    shell:
+        "hepml merge-toys {input.result:q} {input.parts:q} --toys {params.toys} --output {output:q}"
+        " 2> {log:q}"
+
+
 rule compare:
     input:
         results=expand(f"{RESULTS}/inference/{{method}}.json", method=METHODS),
         models=expand(
             f"{RESULTS}/training/{{model}}/fold{{fold}}", model=MODELS, fold=FOLDS
         ),
+        toys=toy_results,
     output:
         json=f"{RESULTS}/comparison.json",
         csv=f"{RESULTS}/comparison.csv",
@@ -66,10 +108,12 @@ rule compare:
         f"{RESULTS}/logs/compare.log",
     params:
         models=model_options,
+        toys=toy_options,
         luminosity=ANALYSIS.luminosity,
         code=code_digest("hepml.inference.stage"),
     shell:
-        "hepml compare {input.results:q} {params.models} --luminosity {params.luminosity}"
+        "hepml compare {input.results:q} {params.models} {params.toys}"
+        " --luminosity {params.luminosity}"
         " --output $(dirname {output.json:q}) 2> {log:q}"
 
 

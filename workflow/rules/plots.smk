@@ -118,7 +118,7 @@ rule plot_methods:
     log:
         f"{RESULTS}/logs/plots/{{figure}}.log",
     wildcard_constraints:
-        figure="roc|significance",
+        figure="roc|significance|likelihood",
     params:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
@@ -273,6 +273,7 @@ rule report:
                 "summary",
                 "roc",
                 "significance",
+                "likelihood",
                 "cutflow",
                 *expand("llr_{model}", model=MODELS),
                 *expand("training_{model}", model=MODELS),
