@@ -1,9 +1,10 @@
 """From a module to an ONNX model, by torch's own exporter."""
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +138,8 @@ def _quiet() -> Iterator[None]:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
         try:
-            yield
+            with redirect_stderr(io.StringIO()):  # where a failing export prints what it traced
+                yield
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)

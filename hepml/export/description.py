@@ -41,6 +41,7 @@ def metadata(trained: Trained, parity: Parity) -> dict[str, str]:
         "fold": str(trained.fold),
         "folds": str(trained.job.folds),
         "log_prior_odds": repr(trained.log_prior_odds),
+        "calibration": json.dumps(asdict(trained.line)),
         **{name: json.dumps(content, ensure_ascii=False) for name, content in rest.items()},
     }
 
@@ -89,6 +90,7 @@ def _seen(model: OnParticles) -> str:
 def _outputs(trained: Trained) -> dict[str, str]:
     return {
         "logit": "of the network",
-        "llr": "ln p(x|signal)/p(x|background): the logit less the logarithm of the prior odds of "
-        f"the training, {trained.log_prior_odds:g}",
+        "llr": "ln p(x|signal)/p(x|background), calibrated: "
+        f"{trained.line.slope:g} * (logit - {trained.log_prior_odds:g}) + {trained.line.offset:g}; "
+        "taken off is the logarithm of the prior odds of the training",
     }

@@ -7,13 +7,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int64
-from torch import Tensor
+from torch import Tensor, nn
 
 from hepml.config import Cnn, Mlp, Model, OwnOnFeatures, OwnOnImages
 from hepml.export.graphs import particle_fields
 from hepml.inputs import OnParticles, preparation
 from hepml.inputs.sets import MOMENTUM, SetRecipe
 from hepml.inputs.sets import needed_fields as set_fields
+from hepml.models.ensemble import members_of
 
 _NUDGE = 2.0**-20  # eight units of the last place of a float32
 _COUNTS = (0, 1, 2, 3)  # particles of jets that are always among the synthetic ones
@@ -105,9 +106,7 @@ class JetEvents:
         return np.arange(self.counts.max(initial=0) + 1) < self.counts[:, None]
 
 
-def synthetic(
-    model: Model, network: torch.nn.Module, events: int, random: np.random.Generator
-) -> Events:
+def synthetic(model: Model, network: nn.Module, events: int, random: np.random.Generator) -> Events:
     """Events out of the air; jets with none, few and more particles than are kept among them.
 
     Args:
@@ -117,7 +116,8 @@ def synthetic(
         random: source of them.
     """
     if isinstance(model, Mlp | OwnOnFeatures):
-        mean, deviation = (network.get_buffer(name).numpy() for name in ("mean", "deviation"))
+        first = members_of(network)[0]  # of an ensemble, all have the same standardisation
+        mean, deviation = (first.get_buffer(name).numpy() for name in ("mean", "deviation"))
         drawn = random.normal(size=(events, len(mean)))
         return VariableEvents((mean + deviation * drawn).astype(np.float32))
     longest = 60 if isinstance(model, Cnn | OwnOnImages) else model.maximum + 10

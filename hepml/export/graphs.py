@@ -15,8 +15,10 @@ from hepml.inputs.images import needed_fields as image_fields
 from hepml.inputs.segments import EXPORTABLE, PaddedSegments
 from hepml.inputs.sets import MOMENTUM, SetRecipe, feature_columns
 from hepml.inputs.sets import needed_fields as set_fields
+from hepml.models.ensemble import members_of, together
 from hepml.models.padded import PaddedParticleTransformer
 from hepml.models.particle_transformer import ParticleTransformer as PackedParticleTransformer
+from hepml.training.checkpoint import Trained
 
 Outputs = tuple[Float32[Tensor, " events"], Float32[Tensor, " events"]]
 
@@ -26,17 +28,18 @@ class Graph(nn.Module):
 
     Args:
         network: in evaluation mode.
-        log_prior_odds: of the events it was trained on.
+        trained: whose prior odds and calibration make a ratio of the logit.
     """
 
-    def __init__(self, network: nn.Module, log_prior_odds: float) -> None:
+    def __init__(self, network: nn.Module, trained: Trained) -> None:
         super().__init__()
         self.network = network
-        self.log_prior_odds = log_prior_odds
+        self.log_prior_odds = trained.log_prior_odds
+        self.slope, self.offset = trained.line.slope, trained.line.offset
 
     def outputs(self, logit: Float32[Tensor, " events"]) -> Outputs:
-        """Logit, and ln p(x|S)/p(x|B), for which the prior odds of the training are taken off."""
-        return logit, logit - self.log_prior_odds
+        """Logit, and calibrated ln p(x|S)/p(x|B), as :meth:`Trained.llr` gives it."""
+        return logit, self.slope * (logit - self.log_prior_odds) + self.offset
 
 
 class OnVariables(Graph):
@@ -52,12 +55,12 @@ class OnImages(Graph):
 
     Args:
         network: on images.
-        log_prior_odds: of the events it was trained on.
+        trained: whose prior odds and calibration make a ratio of the logit.
         settings: of the images.
     """
 
-    def __init__(self, network: nn.Module, log_prior_odds: float, settings: ImageSettings) -> None:
-        super().__init__(network, log_prior_odds)
+    def __init__(self, network: nn.Module, trained: Trained, settings: ImageSettings) -> None:
+        super().__init__(network, trained)
         self.settings = settings
 
     def forward(
@@ -80,12 +83,12 @@ class OnSets(Graph):
 
     Args:
         network: on sets; takes ``features``, ``momenta`` and, where particles are, a mask.
-        log_prior_odds: of the events it was trained on.
+        trained: whose prior odds and calibration make a ratio of the logit.
         recipe: of the features.
     """
 
-    def __init__(self, network: nn.Module, log_prior_odds: float, recipe: SetRecipe) -> None:
-        super().__init__(network, log_prior_odds)
+    def __init__(self, network: nn.Module, trained: Trained, recipe: SetRecipe) -> None:
+        super().__init__(network, trained)
         self.recipe = recipe
 
     def forward(
@@ -147,24 +150,26 @@ class Packed(nn.Module):
         return self.network(features[real], momenta[real], real.sum(1))
 
 
-def make_graph(model: Model, network: nn.Module, log_prior_odds: float) -> Graph:
-    """Put the preprocessing in front of a trained network.
+def make_graph(trained: Trained) -> Graph:
+    """Put the preprocessing in front of a trained network, which is shared, not copied.
 
     Args:
-        model: its settings.
-        network: in evaluation mode; shared, not copied.
-        log_prior_odds: of the events it was trained on.
+        trained: the network, in evaluation mode, or an ensemble.
     """
+    model, network = trained.job.model, trained.network
     if isinstance(model, Cnn | OwnOnImages):
-        return OnImages(network, log_prior_odds, image_settings(model))
+        return OnImages(network, trained, image_settings(model))
     if isinstance(model, ParticleTransformer | OwnOnSets):
-        padded = (
-            PaddedParticleTransformer(network)
-            if isinstance(network, PackedParticleTransformer)
-            else Packed(network)
-        )
-        return OnSets(padded, log_prior_odds, SetRecipe(model.features, model.maximum))
-    return OnVariables(network, log_prior_odds)
+        padded = together([_on_tables(member) for member in members_of(network)])
+        return OnSets(padded, trained, SetRecipe(model.features, model.maximum))
+    return OnVariables(network, trained)
+
+
+def _on_tables(network: nn.Module) -> nn.Module:
+    """A network on packed particles, given padded ones."""
+    if isinstance(network, PackedParticleTransformer):
+        return PaddedParticleTransformer(network)
+    return Packed(network)
 
 
 def particle_fields(model: Model) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ TOLERANCE = 1e-5  # of logits up to 1, and relative to larger ones
 _DRAWS = 32  # of rounding errors, for events that differ by more
 _MOST = 0.05  # share of the events that rounding may decide
 
+ToLlr = Callable[[np.ndarray], np.ndarray]
 Run = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
 
 
@@ -46,19 +47,19 @@ class Parity:
         )
 
 
-def compare(network: nn.Module, run: Run, log_prior_odds: float, events: Events) -> Parity:
+def compare(network: nn.Module, run: Run, to_llr: ToLlr, events: Events) -> Parity:
     """Compare both outputs of a graph with the network as it scores events.
 
     Args:
         network: in evaluation mode, on the CPU; reads what the code that scores makes for it.
         run: gives the outputs of the graph, logit and log-likelihood ratio.
-        log_prior_odds: the difference of the two.
+        to_llr: the ratio that belongs to a logit.
         events: to compare on.
     """
     expected = _logits(network, events)
     logit, llr = (output.astype(np.float64) for output in run(events.feeds()))
     scale = np.maximum(1, np.abs(expected))
-    found = np.maximum(np.abs(logit - expected), np.abs(llr - (expected - log_prior_odds))) / scale
+    found = np.maximum(np.abs(logit - expected), np.abs(llr - to_llr(expected))) / scale
     found = np.where(np.isfinite(found), found, np.inf)
     rounded = _decided_by_rounding(network, events, expected, found * scale)
     return Parity(len(events), float(found[~rounded].max(initial=0)), int(rounded.sum()))

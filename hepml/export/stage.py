@@ -57,7 +57,7 @@ def export(
         samples[str(folder)] = _events(open_columns(folder), trained, random)
     worst = Parity(0, 0.0, 0)
     for name, events in samples.items():
-        found = compare(trained.network, session, trained.log_prior_odds, events)
+        found = compare(trained.network, session, trained.llr, events)
         report(f"{name}: {found.told()}")
         if not found.holds:
             raise InputError(f"{network}: not exported: {name}: {found.told()}")
@@ -70,9 +70,9 @@ def export(
 
 def _converted(trained: Trained, folder: Path) -> "onnx.ModelProto":
     """The network as an ONNX model; torch may be unable to export a user's own."""
-    settings, network = trained.job.model, trained.network
-    network.requires_grad_(False)
-    graph = make_graph(settings, network, trained.log_prior_odds).eval()
+    settings = trained.job.model
+    trained.network.requires_grad_(False)
+    graph = make_graph(trained).eval()
     features = len(settings.features) if isinstance(settings, Mlp | OwnOnFeatures) else 0
     fields = len(particle_fields(settings))
     if not isinstance(settings, Own):

@@ -10,9 +10,12 @@ import torch
 from hepml.config import Cnn, Images, Mlp, ParticleTransformer, TrainingJob
 from hepml.inputs.features import Standardisation
 from hepml.models import build
+from hepml.models.ensemble import together
+from hepml.training.calibration import Line
 from hepml.training.checkpoint import Trained, save
 
 FOLDS, FOLD, ODDS = 4, 2, 0.25
+LINE = Line(1.1, -0.2)
 SCALE = Standardisation((1.0, 2.0, -30.0), (1.0, 0.5, 100.0))
 MODELS = {
     "mlp": Mlp(architecture="mlp", features=("x", "y", "z"), hidden=(8,)),
@@ -42,10 +45,11 @@ def lively(network):
 def write_network(folder, model, factory=None):
     """Store a network that is not trained, but lively."""
     torch.manual_seed(1)
-    network = lively(build(model, SCALE if model.architecture == "mlp" else None, factory))
+    scale = SCALE if model.architecture == "mlp" else None
+    network = together([lively(build(model, scale, factory)) for _ in range(model.ensemble)]).eval()
     digest = factory.sha256 if factory else None
     job = TrainingJob(model=model, folds=FOLDS, seed=1, factory_sha256=digest)
-    save(folder, Trained(network, job, FOLD, ODDS), {})
+    save(folder, Trained(network, job, FOLD, ODDS, LINE), {})
     return folder
 
 

@@ -10,6 +10,10 @@ from hepml.export.parity import compare
 ODDS = 0.5
 
 
+def to_llr(logit):
+    return logit - ODDS
+
+
 class Sum(nn.Module):
     """x + y, with a step of height ``step`` at x = 1."""
 
@@ -36,7 +40,7 @@ def graph_of(function):
 
 
 def test_the_same_function_holds():
-    found = compare(Sum(), graph_of(lambda x: x[:, 1] + x[:, 0]), ODDS, events())
+    found = compare(Sum(), graph_of(lambda x: x[:, 1] + x[:, 0]), to_llr, events())
     assert found.holds
     assert found.difference < 1e-6
     assert (found.events, found.rounded) == (400, 0)
@@ -49,20 +53,22 @@ def test_one_wrong_event_is_found(error):
         logit[17] += error
         return logit
 
-    found = compare(Sum(), graph_of(wrong), ODDS, events())
+    found = compare(Sum(), graph_of(wrong), to_llr, events())
     assert not found.holds
     if np.isfinite(error):
         assert found.difference == pytest.approx(error, rel=0.02)
 
 
 def test_wrong_prior_odds_are_found():
-    found = compare(Sum(), graph_of(lambda x: x.sum(1)), 0.4, events())
+    found = compare(Sum(), graph_of(lambda x: x.sum(1)), lambda x: x - 0.4, events())
     assert found.difference == pytest.approx(0.1, rel=1e-3)
 
 
 def test_large_logits_are_compared_in_relative_terms():
     values = events().values * 1000
-    found = compare(Sum(), graph_of(lambda x: x.sum(1) * (1 + 5e-6)), ODDS, VariableEvents(values))
+    found = compare(
+        Sum(), graph_of(lambda x: x.sum(1) * (1 + 5e-6)), to_llr, VariableEvents(values)
+    )
     assert found.holds
     assert found.difference == pytest.approx(5e-6, rel=0.2)
 
@@ -71,20 +77,20 @@ def test_an_event_on_a_step_is_decided_by_rounding_and_one_beside_it_is_not():
     given = events()
     given.values[:, 0] = np.where(np.abs(given.values[:, 0] - 1) < 0.01, 0.5, given.values[:, 0])
     step = graph_of(lambda x: x.sum(1) + 3 * (x[:, 0] > 1))  # differs at exactly 1
-    assert compare(Sum(3.0), step, ODDS, given).rounded == 0
+    assert compare(Sum(3.0), step, to_llr, given).rounded == 0
     given.values[5, 0] = 1
-    found = compare(Sum(3.0), step, ODDS, given)
+    found = compare(Sum(3.0), step, to_llr, given)
     assert found.holds
     assert found.rounded == 1
     late = graph_of(lambda x: x.sum(1) + 3 * (x[:, 0] > 1.001))
     given.values[5, 0] = 1.0005
-    assert not compare(Sum(3.0), late, ODDS, given).holds
+    assert not compare(Sum(3.0), late, to_llr, given).holds
 
 
 def test_rounding_is_no_excuse_for_many():
     given = events()
     given.values[:30, 0] = 1
     step = graph_of(lambda x: x.sum(1) + 3 * (x[:, 0] > 1))
-    found = compare(Sum(3.0), step, ODDS, given)
+    found = compare(Sum(3.0), step, to_llr, given)
     assert found.rounded == 30
     assert not found.holds

@@ -17,7 +17,7 @@ from hepml.export.events import JetEvents, synthetic
 from hepml.models.own import import_factory
 from hepml.training.checkpoint import load
 
-from .conftest import FOLD, MODELS, ODDS, SCALE, run_export, write_network
+from .conftest import FOLD, LINE, MODELS, ODDS, SCALE, run_export, write_network
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
@@ -28,6 +28,11 @@ EXAMPLES = PAGE.parents[1] / "examples"
 SLOW_SET = pytest.param("set", marks=pytest.mark.slow)  # a minute to export
 ON_JETS = ["cnn", SLOW_SET]
 ALL = ["mlp", *ON_JETS]
+
+
+def ratio(logit):
+    """As docs/scores.md defines it."""
+    return LINE.slope * (logit - ODDS) + LINE.offset
 
 
 @pytest.fixture
@@ -50,7 +55,7 @@ def test_the_file_gives_logit_and_ratio(exported, session_of, tried, name):
     logit, llr = session.run(["logit", "llr"], events.feeds())
     assert expected.std() > 0.01
     np.testing.assert_allclose(logit, expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(llr, expected - ODDS, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(llr, ratio(expected), rtol=1e-5, atol=1e-5)
     assert "synthetic events: largest difference" in exported(name)[2][0]
 
 
@@ -118,9 +123,9 @@ def test_the_example_of_the_page_runs(exported, tmp_path, monkeypatch, capsys):
     counts = np.array([len(jet) for jet in space["jets"]])
     jets = JetEvents(MODELS["cnn"], space["fields"], values, counts)
     with torch.no_grad():
-        expected = load(folder).network(*jets.arguments()).numpy() - ODDS
+        expected = load(folder).network(*jets.arguments()).numpy()
     # 13 pixels: the jet of one particle lies in the central one, not on an edge
-    np.testing.assert_allclose(space["llr"], expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(space["llr"], ratio(expected), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -182,6 +187,19 @@ def test_real_events_are_compared_too(exported, tmp_path):
     stage.export(folder, (columns,), tmp_path / "a.onnx", None, said.append)
     assert "on 9 events" in said[1]
     assert str(columns) in said[1]
+
+
+def test_an_ensemble_is_one_file(tmp_path):
+    model = MODELS["mlp"].model_copy(update={"ensemble": 2})
+    folder, output = write_network(tmp_path / "fold2", model), tmp_path / "a.onnx"
+    stage.export(folder, (), output, None, print)
+    x = np.random.default_rng(2).normal(size=(20, 3)).astype(np.float32)
+    logit, _ = convert.Session(output.read_bytes())({"features": x})
+    with torch.no_grad():
+        members = [m(torch.from_numpy(x)).numpy() for m in load(folder).network.members]
+    assert np.abs(members[0] - members[1]).max() > 0.1
+    mean_ratio = np.exp(members).mean(axis=0)
+    np.testing.assert_allclose(logit, np.log(mean_ratio), rtol=1e-5, atol=1e-5)
 
 
 def test_a_difference_leaves_no_file(exported, tmp_path, monkeypatch):
