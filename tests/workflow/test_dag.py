@@ -93,7 +93,8 @@ def test_varied_ntuples_of_the_user_are_read_instead_of_the_nominal_ones(workflo
 
 
 def test_networks_are_exported_on_demand(workflow):
-    jobs = workflow.rerun("export", "--configfile", "config/quick.yaml")
+    # an option between: --quiet rules would take the target for one more of its words
+    jobs = workflow.rerun("--cores", "2", "export", "--configfile", "config/quick.yaml")
     assert jobs["export_network"] == jobs["train"] == 3
     assert "export_network" not in workflow.rerun("--configfile", "config/quick.yaml")
 
