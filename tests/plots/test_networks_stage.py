@@ -17,6 +17,7 @@ from hepml.models import build
 from hepml.models.own import import_factory
 from hepml.plots import stage as one_method
 from hepml.plots.commands import plot
+from hepml.plots.diagnostics import stage as diagnostics
 from hepml.plots.networks import stage
 from hepml.plots.networks.stage import plot_images, plot_importance, plot_saliency
 from hepml.training.checkpoint import Trained, save
@@ -190,7 +191,8 @@ def test_figures_are_for_the_networks_that_they_are_about(data, networks, captio
 
 @pytest.mark.parametrize("name", sorted(plot.commands))
 def test_every_subcommand_gives_its_figure_what_it_asks_for(name):
-    draw = getattr(one_method, f"plot_{name}", None) or getattr(stage, f"plot_{name}")
+    stages = (one_method, stage, diagnostics)
+    (draw,) = (getattr(s, f"plot_{name}") for s in stages if f"plot_{name}" in vars(s))
     asked = set(inspect.signature(draw).parameters)
     given = {parameter.name for parameter in plot.commands[name].params}
     together = {"device", "factory"}  # are given as one
