@@ -8,29 +8,18 @@ discovery and the interval, the background-only one for the limit. The likelihoo
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hepml.inference.likelihood import (
-    Counts,
     asimov_q,
     discovery_significance,
     signal_strength_error,
 )
+from hepml.inference.model import Model
 
 LEVEL = 0.95
 BANDS = (-2, -1, 0, 1, 2)
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Expected contents of the bins that are fitted, with the errors of the simulated samples."""
-
-    signal: Float[np.ndarray, " bins"]
-    signal_error: Float[np.ndarray, " bins"]
-    background: Float[np.ndarray, " bins"]
-    background_error: Float[np.ndarray, " bins"]
 
 
 @dataclass(frozen=True)
@@ -54,22 +43,21 @@ class AsimovFit:
     """The profile likelihood ratio of µ on given Asimov data.
 
     Args:
-        histogram: what is expected, some signal and background > 0 in every bin.
-        background_uncertainty: relative, of the normalisation; 0 for none.
+        model: what is expected; its first set, with some signal, and background > 0 in every bin.
         mu: of the Asimov data, whose best fit is µ itself at nominal nuisance parameters.
     """
 
-    def __init__(self, histogram: Histogram, background_uncertainty: float, mu: float) -> None:
-        self.counts = counts_of(histogram)
-        self.data = mu * self.counts.signal + self.counts.background
-        self.uncertainty = background_uncertainty
-        bins = histogram.signal > 0
+    def __init__(self, model: Model, mu: float) -> None:
+        self.model = model.repeated(1)
+        signal, background = model.total_signal[:1], model.total_background[:1]
+        self.data = mu * signal + background
+        bins = signal > 0
         # µ at which a bin would be empty; nothing is fitted below
-        self.lowest_mu = -float(np.min(histogram.background[bins] / histogram.signal[bins]))
+        self.lowest_mu = -float(np.min(background[bins] / signal[bins]))
 
     def root_t(self, mu: float) -> float:
         """√t of µ, almost linear in µ on either side of the best fit."""
-        t = asimov_q(self.counts, self.data, mu, self.uncertainty)[0]
+        t = asimov_q(self.model, self.data, mu)[0]
         return float(np.sqrt(max(t, 0.0)))
 
     def crossing(self, level: float, inside: float, outside: float) -> float:
@@ -78,26 +66,22 @@ class AsimovFit:
         return float(brentq(lambda mu: self.root_t(mu) - level, inside, outside, xtol=precision))
 
 
-def counts_of(histogram: Histogram) -> Counts:
-    """One data set of the own likelihood."""
-    relative = histogram.background_error / histogram.background
-    return Counts(histogram.signal[None], histogram.background[None], relative[None])
-
-
-def fit(histogram: Histogram, background_uncertainty: float) -> Fit:
+def fit(model: Model) -> Fit:
     """Expected significance, interval and limits.
 
     Args:
-        histogram: what is expected, some signal and background > 0 in every bin.
-        background_uncertainty: relative, of the normalisation; 0 for none.
+        model: what is expected; its first set, with some signal, and background > 0 in every bin.
+
+    Raises:
+        InputError: if a fit does not converge.
     """
-    counts = counts_of(histogram)
-    sigma = float(signal_strength_error(counts, background_uncertainty)[0])
+    first = model.repeated(1)
+    sigma = float(signal_strength_error(first)[0])
     return Fit(
-        float(discovery_significance(counts, background_uncertainty)[0]),
+        float(discovery_significance(first)[0]),
         sigma,
-        _interval(AsimovFit(histogram, background_uncertainty, 1.0), sigma),
-        _limits(AsimovFit(histogram, background_uncertainty, 0.0), sigma),
+        _interval(AsimovFit(model, 1.0), sigma),
+        _limits(AsimovFit(model, 0.0), sigma),
     )
 
 

@@ -117,7 +117,7 @@ def compared(results: list[Result], networks: Mapping[str, Network]) -> Comparis
         passed = cuts.working_point
         factor = luminosity_factor(
             (passed.signal.expected, passed.background.expected),
-            cuts.background_uncertainty,
+            cuts.counting_uncertainty,
             result.significance.counting.value,
         )
         if factor is None:

@@ -112,9 +112,9 @@ def yields_in_cells(events: Events, cell: Integer[np.ndarray, " events"], cells:
     sums = []
     for of_class in (events.signal, ~events.signal):
         where, weight = cell[of_class], events.weight[of_class]
-        sums.append(
-            [np.bincount(where, x, cells) for x in (weight, weight**2, np.ones_like(weight))]
-        )
+        powers = (weight, weight**2, np.ones_like(weight))
+        # NumPy counts nothing in whole numbers
+        sums.append([np.bincount(where, x, cells).astype(np.float64) for x in powers])
     (s, ss, ns), (b, bb, nb) = sums
     return Yields(s, b, ss, bb, ns, nb)
 

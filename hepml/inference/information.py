@@ -1,8 +1,9 @@
 """-2Δln L of µ by every estimator on identical events: what each step to a mere count loses.
 
 All share one model: µ = 1 Asimov data, and an uncertain normalisation of the background. The
-statistics of the simulated events is left out, because not every estimator has it. An estimator
-that knows less can then only have a larger σ(µ): unbinned ≤ binned ≤ counting.
+statistics of the simulated events and other systematics are left out, because not every estimator
+has them alike. An estimator that knows less can then only have a larger σ(µ): unbinned ≤ binned ≤
+counting.
 """
 
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from hepml.inference.binned import AsimovFit, Histogram, counts_of
+from hepml.inference.binned import AsimovFit
 from hepml.inference.events import Yields
 from hepml.inference.likelihood import signal_strength_error
-from hepml.inference.unbinned import Data, Scan
+from hepml.inference.model import simple_model
+from hepml.inference.unbinned import Data, Scan, background_normalisation
 
 POINTS = 33
 
@@ -52,7 +54,8 @@ def likelihood_curves(
     s, b = yields.signal, yields.background
     curves = []
     if shape is not None:
-        scan = Scan(shape, background_uncertainty)
+        cells = shape.ratio.shape[1]
+        scan = Scan(shape, background_normalisation(background_uncertainty, cells))
         sigma = float(scan.best.sigma_mu[0])
         mu = _range(float(scan.best.mu[0]), sigma)
         curves.append(Curve("unbinned", mu.tolist(), [scan.t(x) for x in mu], sigma))
@@ -69,9 +72,9 @@ def _of_histogram(
     background_uncertainty: float,
 ) -> Curve:
     s, b = contents
-    histogram = Histogram(s, 0 * s, b, 0 * b)
-    sigma = float(signal_strength_error(counts_of(histogram), background_uncertainty)[0])
-    likelihood = AsimovFit(histogram, background_uncertainty, 1.0)
+    model = simple_model(s[None], b[None], 0 * b[None], background_uncertainty)
+    sigma = float(signal_strength_error(model)[0])
+    likelihood = AsimovFit(model, 1.0)
     mu = _range(1.0, sigma)
     return Curve(name, mu.tolist(), [likelihood.root_t(x) ** 2 for x in mu], sigma)
 

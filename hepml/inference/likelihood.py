@@ -1,132 +1,233 @@
-"""The binned likelihood in closed form where possible, for many data sets at once.
+"""The binned likelihood of µ and any number of nuisance parameters, for many data sets at once.
 
-The same likelihood as :mod:`hepml.inference.binned` gives to pyhf:
+It is HistFactory's, as :mod:`hepml.inference.workspace` gives it to pyhf:
 
-    n_i ~ Poisson(µ s_i + γ_i κ(α) b_i),  γ_i ~ Normal(1, r_i),  α ~ Normal(0, 1)
+    n_i ~ Poisson(µ S_i(α) + γ_i B_i(α)),  γ_i ~ Normal(1, r_i),  α_k ~ Normal(0, 1)
 
-with r_i the relative statistical error of the simulated background of bin i (HistFactory's
-``staterror``) and κ(α) its ``normsys``. γ has a closed form for given µ and α,
-so that only α is searched for: hundreds of bootstrap replicas cost milliseconds.
+with r_i the relative statistical error of the simulated background of bin i (``staterror``). S and
+B are sums over processes of κ(α) (nominal + Σ_k shift_k(α_k)), with κ a product of factors
+(``normsys``) and with shifts of the bin contents (``histosys``). γ has a closed form for given µ
+and α, so that only those are searched for: hundreds of bootstrap replicas cost milliseconds.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
 from hepml.inference.counting import entropy_excess
+from hepml.inference.interpolation import Factors, Shifts
+from hepml.inference.model import Bins, Model
+from hepml.inference.newton import At, covariance, minimise
 
-HALVINGS = 60  # of the interval that holds α: to the last bit
 LEAST_CONTENT = 1e-200  # of a bin that signal of negative strength would empty
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Expected bin contents of many data sets.
+class _Expected:
+    """Contents of the bins of each process at given α, and their parts."""
 
-    Attributes:
-        signal: expected signal events.
-        background: expected background events, > 0.
-        relative_error: of the simulated background.
-    """
+    contents: Float[np.ndarray, "sets processes bins"]
+    slopes: Float[np.ndarray, "sets processes sources bins"]
+    scale: Float[np.ndarray, "sets processes"]  # κ
+    log_slope: Float[np.ndarray, "sets processes sources"]  # of κ
+    bend: Float[np.ndarray, "sets processes sources"]  # κ''/κ - (κ'/κ)² of each factor
+    shift_slope: Float[np.ndarray, "sets processes sources bins"]
+    shift_bend: Float[np.ndarray, "#sets processes sources bins"]
 
-    signal: Float[np.ndarray, "sets bins"]
-    background: Float[np.ndarray, "sets bins"]
-    relative_error: Float[np.ndarray, "sets bins"]
-
-
-class BackgroundScale:
-    """κ(α), HistFactory's ``code4``: factors 1 ± u at α = ±1.
-
-    Exponential outside |α| < 1, inside the polynomial of sixth order that joins it with continuous
-    first and second derivatives.
-    """
-
-    def __init__(self, uncertainty: float) -> None:
-        up, down = 1 + uncertainty, 1 - uncertainty
-        self._logs = np.log([down, up])
-        powers = np.arange(1, 7)
-        rows, values = [], []
-        for x, factor, log in ((1.0, up, np.log(up)), (-1.0, down, -np.log(down))):
-            rows += [x**powers, powers * x ** (powers - 1), powers * (powers - 1) * x**powers]
-            values += [factor - 1, factor * log, factor * log**2]
-        inside = np.concatenate([[1.0], np.linalg.solve(np.array(rows), np.array(values))])
-        self._inside = np.polynomial.Polynomial(inside)
-        self._inside_slope = self._inside.deriv()
-
-    def __call__(self, alpha: Float[np.ndarray, " sets"]) -> Float[np.ndarray, " sets"]:
-        """κ."""
-        return np.asarray(np.where(np.abs(alpha) < 1, self._inside(alpha), self._outside(alpha)))
-
-    def slope(self, alpha: Float[np.ndarray, " sets"]) -> Float[np.ndarray, " sets"]:
-        """dκ/dα."""
-        log = np.where(alpha > 0, self._logs[1], -self._logs[0])
-        outside = self._outside(alpha) * log
-        return np.asarray(np.where(np.abs(alpha) < 1, self._inside_slope(alpha), outside))
-
-    def _outside(self, alpha: Float[np.ndarray, " sets"]) -> Float[np.ndarray, " sets"]:
-        return np.asarray(np.exp(np.abs(alpha) * np.where(alpha > 0, self._logs[1], self._logs[0])))
+    def curvature(
+        self, weight: Float[np.ndarray, "sets processes bins"]
+    ) -> Float[np.ndarray, "sets sources sources"]:
+        """Σ weight · d²contents/dα_k dα_l over processes and bins."""
+        weighted = weight * self.scale[:, :, None]
+        plain = (weight * self.contents).sum(axis=2)
+        mixed = (weighted[:, :, None] * self.shift_slope).sum(axis=3)
+        logs = self.log_slope
+        cross = np.einsum("spk,spl->skl", logs, mixed)
+        same = (self.bend * plain[:, :, None]).sum(axis=1)
+        same = same + (weighted[:, :, None] * self.shift_bend).sum(axis=(1, 3))
+        squares = np.einsum("sp,spk,spl->skl", plain, logs, logs)
+        return squares + cross + cross.swapaxes(1, 2) + same[:, :, None] * np.eye(same.shape[1])
 
 
-def asimov_q(
-    counts: Counts, data: Float[np.ndarray, "sets bins"], mu: float, uncertainty: float
-) -> Float[np.ndarray, " sets"]:
-    """-2 ln L at µ, nuisance parameters profiled, over that of a perfect fit without pulls.
+class BinnedLikelihood:
+    """-2 ln L of a model on data, over that of data that fit perfectly without pulls.
 
     For Asimov data of µ' that is the likelihood ratio t of µ against the best fit µ', where all
     constraint terms vanish: q₀ at (µ, µ') = (0, 1).
 
     Args:
-        counts: of the model.
+        model: what is expected.
+        data: bin contents taken as observed.
+    """
+
+    def __init__(self, model: Model, data: Bins) -> None:
+        self.model, self.data = model, data
+        self._last: tuple[At, _Expected] | None = None
+
+    @cached_property
+    def _factors(self) -> Factors:
+        return Factors(self.model.factors[0], self.model.factors[1])
+
+    @cached_property
+    def _shifts(self) -> Shifts:
+        return Shifts(self.model.shifts[0], self.model.shifts[1])
+
+    def _expected(self, at: At) -> _Expected:
+        """Contents of the bins of each process; where value and derivatives are, found once."""
+        if self._last is None or not np.array_equal(self._last[0], at):
+            self._last = at.copy(), self._expected_at(at[:, 1:])
+        return self._last[1]
+
+    def _expected_at(self, alpha: Float[np.ndarray, "sets sources"]) -> _Expected:
+        factors = self._factors(alpha[:, None, :])  # sets, processes, sources
+        shifts = self._shifts(alpha[:, None, :, None])  # sets, processes, sources, bins
+        scale, logs = factors.value.prod(axis=2), factors.slope / factors.value
+        inner = self.model.nominal + shifts.value.sum(axis=2)
+        slope = logs[..., None] * inner[:, :, None] + shifts.slope
+        return _Expected(
+            scale[:, :, None] * inner,
+            scale[:, :, None, None] * slope,
+            scale,
+            logs,
+            factors.curvature / factors.value - logs**2,
+            shifts.slope,
+            shifts.curvature,
+        )
+
+    def value(self, at: At) -> Float[np.ndarray, " sets"]:
+        """-2 ln L with γ profiled; infinite where there is no background in some bin."""
+        alpha, error = at[:, 1:], self.model.relative_error
+        signal, background = self._sums(self._expected(at).contents)
+        signal = at[:, :1] * signal
+        defined = np.all(background > 0, axis=1)
+        background = np.where(defined[:, None], background, 1.0)
+        gamma = _profiled_gamma(signal, background, self.data, error)
+        fitted = np.maximum(signal + gamma * background, LEAST_CONTENT)
+        # f - n + n ln(n/f), written such that nothing cancels where f is close to n
+        poisson = fitted * entropy_excess((self.data - fitted) / fitted)
+        pull = np.divide(gamma - 1, error, out=np.zeros_like(gamma), where=error > 0)
+        total = 2 * poisson.sum(axis=1) + (pull**2).sum(axis=1) + (alpha**2).sum(axis=1)
+        return np.where(defined, total, np.inf)
+
+    def derivatives(
+        self, at: At
+    ) -> tuple[
+        At,
+        Float[np.ndarray, "sets parameters parameters"],
+        Float[np.ndarray, "sets parameters parameters"],
+    ]:
+        """Of -ln L with γ profiled: gradient, Hessian, and that of contents linear in µ and α."""
+        mu, error = at[:, :1], self.model.relative_error
+        expected = self._expected(at)
+        signal, background = self._sums(expected.contents)
+        by_signal, by_background = self._sums(expected.slopes)
+        gamma = _profiled_gamma(mu * signal, background, self.data, error)
+        fitted = np.maximum(mu * signal + gamma * background, LEAST_CONTENT)
+        surplus, weight = 1 - self.data / fitted, self.data / fitted**2
+        of_background = gamma[:, None] * by_background  # d/dα of γB, parameter by parameter
+        slopes = np.concatenate(
+            [signal[:, None], mu[..., None] * by_signal + of_background], axis=1
+        )
+        gradient = (surplus[:, None] * slopes).sum(axis=2)
+        gradient[:, 1:] += at[:, 1:]
+        # the same for γ, whose row and column are then eliminated
+        zero = np.zeros_like(signal[:, None])
+        mixed = surplus[:, None] * np.concatenate([zero, by_background], axis=1)
+        mixed = mixed + (weight * background)[:, None] * slopes
+        return gradient, *_hessians(
+            slopes,
+            (weight, mixed, (error**2 / (1 + error**2 * weight * background**2))),
+            self._bent(expected, surplus, (mu, gamma), by_signal),
+            (background, error),
+        )
+
+    def _sums(self, contents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Over signal, and over background."""
+        of_signal = self.model.signal
+        return contents[:, of_signal].sum(axis=1), contents[:, ~of_signal].sum(axis=1)
+
+    def _bent(
+        self,
+        expected: _Expected,
+        surplus: Bins,
+        factors: tuple[Float[np.ndarray, "sets 1"], Bins],
+        by_signal: Float[np.ndarray, "sets sources bins"],
+    ) -> Float[np.ndarray, "sets parameters parameters"]:
+        """Σ surplus · second derivatives of the contents."""
+        mu, gamma = factors
+        of_signal = self.model.signal[:, None]
+        weight = surplus[:, None] * np.where(of_signal, mu[:, None], gamma[:, None])
+        parameters = by_signal.shape[1] + 1
+        bent = np.zeros((len(mu), parameters, parameters))
+        bent[:, 1:, 1:] = expected.curvature(weight)
+        bent[:, 0, 1:] = bent[:, 1:, 0] = (surplus[:, None] * by_signal).sum(axis=2)
+        return bent
+
+
+def _hessians(
+    slopes: Float[np.ndarray, "sets parameters bins"],
+    eliminated: tuple[Bins, Float[np.ndarray, "sets parameters bins"], Bins],
+    bent: Float[np.ndarray, "sets parameters parameters"],
+    statistics: tuple[Bins, Bins],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The exact Hessian, and the positive definite one without second derivatives."""
+    weight, mixed, inverse = eliminated
+    background, error = statistics
+    prior = np.diag([0.0, *np.ones(slopes.shape[1] - 1)])
+    exact = np.einsum("sib,sjb->sij", weight[:, None] * slopes, slopes) + bent + prior
+    exact = exact - np.einsum("sib,sjb->sij", inverse[:, None] * mixed, mixed)
+    kept = weight / (1 + weight * (error * background) ** 2)
+    return exact, np.einsum("sib,sjb->sij", kept[:, None] * slopes, slopes) + prior
+
+
+def best_fit(likelihood: BinnedLikelihood, mu: float | None = None) -> At:
+    """Maximise the likelihood of each set in µ and α, or in α alone at a given µ.
+
+    Raises:
+        InputError: if a fit does not converge.
+    """
+    sets, sources = len(likelihood.data), likelihood.model.sources
+    start = np.zeros((sets, sources + 1))
+    start[:, 0] = 1.0 if mu is None else mu
+    free = np.ones_like(start, dtype=bool)
+    free[:, 0] = mu is None
+    return minimise(likelihood, start, free)
+
+
+def asimov_q(model: Model, data: Bins, mu: float) -> Float[np.ndarray, " sets"]:
+    """-2 ln L at µ, nuisance parameters profiled, over that of a perfect fit without pulls.
+
+    Args:
+        model: what is expected.
         data: expected bin contents taken as observed.
         mu: signal strength of the hypothesis.
-        uncertainty: relative, of the background normalisation; 0 for none.
     """
-    scale = BackgroundScale(uncertainty)
-    alpha = np.zeros(len(data))
-    if uncertainty:
-        alpha = _profiled_alpha(counts, data, mu, scale)
-    signal, background = mu * counts.signal, scale(alpha)[:, None] * counts.background
-    gamma = _profiled_gamma(signal, background, data, counts.relative_error)
-    fitted = np.maximum(signal + gamma * background, LEAST_CONTENT)
-    # f - n + n ln(n/f), written such that nothing cancels where f is close to n
-    poisson = fitted * entropy_excess((data - fitted) / fitted)
-    pull = np.divide(
-        gamma - 1,
-        counts.relative_error,
-        out=np.zeros_like(gamma),
-        where=counts.relative_error > 0,
-    )
-    return 2 * poisson.sum(axis=1) + (pull**2).sum(axis=1) + alpha**2
+    likelihood = BinnedLikelihood(model, data)
+    return likelihood.value(best_fit(likelihood, mu))
 
 
-def discovery_significance(counts: Counts, uncertainty: float) -> Float[np.ndarray, " sets"]:
+def discovery_significance(model: Model) -> Float[np.ndarray, " sets"]:
     """Median expected discovery significance of each set: √q₀ of its own µ = 1 Asimov data."""
-    asimov = counts.signal + counts.background
-    return np.sqrt(np.maximum(asimov_q(counts, asimov, 0.0, uncertainty), 0))
+    return np.sqrt(np.maximum(asimov_q(model, model.asimov, 0.0), 0))
 
 
-def signal_strength_error(counts: Counts, uncertainty: float) -> Float[np.ndarray, " sets"]:
-    """Error of µ at µ = 1 from the second derivatives of -ln L on µ = 1 Asimov data.
+def signal_strength_error(model: Model) -> Float[np.ndarray, " sets"]:
+    """Error of µ at µ = 1 from the second derivatives of -ln L on µ = 1 Asimov data."""
+    return np.sqrt(asimov_covariance(model)[:, 0, 0])
 
-    There data and expectation n are equal, and the matrix of the derivatives is JᵀJ/n plus the
-    constraints. Without γ, that is n + (r b)² instead of n for each bin; α is eliminated likewise.
-    """
-    variance = counts.signal + counts.background + (counts.relative_error * counts.background) ** 2
-    information = (counts.signal**2 / variance).sum(axis=1)
-    if uncertainty:
-        zero = np.zeros(len(information))
-        along = BackgroundScale(uncertainty).slope(zero)[:, None] * counts.background
-        mixed = (counts.signal * along / variance).sum(axis=1)
-        information = information - mixed**2 / (1 + (along**2 / variance).sum(axis=1))
-    return np.asarray(1 / np.sqrt(information))
+
+def asimov_covariance(model: Model) -> Float[np.ndarray, "sets parameters parameters"]:
+    """Of µ and α at µ = 1 on µ = 1 Asimov data, where data and expectation are equal."""
+    at = np.zeros((len(model.nominal), model.sources + 1))
+    at[:, 0] = 1.0
+    _, hessian, _ = BinnedLikelihood(model, model.asimov).derivatives(at)
+    return covariance(hessian, np.ones_like(at, dtype=bool))
 
 
 def _profiled_gamma(
-    signal: Float[np.ndarray, "sets bins"],
-    background: Float[np.ndarray, "sets bins"],
-    data: Float[np.ndarray, "sets bins"],
-    relative_error: Float[np.ndarray, "sets bins"],
+    signal: Bins, background: Bins, data: Bins, relative_error: Bins
 ) -> Float[np.ndarray, "sets bins"]:
     """Root of b - nb/(s + γb) + (γ - 1)/r² = 0: bγ² + (s + b(br² - 1))γ + s(br² - 1) - nbr² = 0."""
     variance = background * relative_error**2
@@ -137,37 +238,3 @@ def _profiled_gamma(
     with np.errstate(divide="ignore", invalid="ignore"):
         large = -2 * constant / (linear + root)
     return np.where(linear > 0, large, (root - linear) / (2 * background))
-
-
-def _profiled_alpha(
-    counts: Counts, data: Float[np.ndarray, "sets bins"], mu: float, scale: BackgroundScale
-) -> Float[np.ndarray, " sets"]:
-    """Where d(-ln L)/dα = Σ (1 - n/(µs + γκb)) γκ'b + α changes sign, by halving an interval."""
-    # once κb alone exceeds n in every bin (or vanishes), the slope has its sign for certain
-    low, high = np.full(len(data), -2.0), np.full(len(data), 2.0)
-    for _ in range(HALVINGS):
-        if np.all(_slope(counts, data, mu, scale, high) >= 0):
-            break
-        high = high * 2
-    for _ in range(HALVINGS):
-        if np.all(_slope(counts, data, mu, scale, low) <= 0):
-            break
-        low = low * 2
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        rising = _slope(counts, data, mu, scale, middle) > 0
-        low, high = np.where(rising, low, middle), np.where(rising, middle, high)
-    return (low + high) / 2
-
-
-def _slope(
-    counts: Counts,
-    data: Float[np.ndarray, "sets bins"],
-    mu: float,
-    scale: BackgroundScale,
-    alpha: Float[np.ndarray, " sets"],
-) -> Float[np.ndarray, " sets"]:
-    signal, background = mu * counts.signal, scale(alpha)[:, None] * counts.background
-    gamma = _profiled_gamma(signal, background, data, counts.relative_error)
-    surplus = 1 - data / np.maximum(signal + gamma * background, LEAST_CONTENT)
-    return (surplus * gamma * counts.background).sum(axis=1) * scale.slope(alpha) + alpha

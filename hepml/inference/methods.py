@@ -6,16 +6,17 @@ import numpy as np
 from jaxtyping import Float
 
 from hepml.config import Cut, InferenceJob
-from hepml.inference.binned import LEVEL, Histogram, fit
+from hepml.inference.binned import LEVEL, fit
 from hepml.inference.binning import Binning, bin_score
-from hepml.inference.blinding import DataEvents, DataReader, count_data, place_in_edges
-from hepml.inference.bootstrap import Replicas, draw_replicas, spread
+from hepml.inference.blinding import DataReader, count_data
+from hepml.inference.bootstrap import draw_replicas, spread
 from hepml.inference.cautions import (
     of_bins,
     of_closure,
     of_pyhf,
     of_selection,
     of_shape,
+    of_toys,
     of_weights,
 )
 from hepml.inference.closure import check_closure
@@ -31,9 +32,10 @@ from hepml.inference.counting import (
 from hepml.inference.events import Events, Yields, digest
 from hepml.inference.goals import LargestSignificance
 from hepml.inference.information import likelihood_curves
-from hepml.inference.likelihood import Counts, discovery_significance
+from hepml.inference.likelihood import discovery_significance
 from hepml.inference.metrics import Estimate
 from hepml.inference.observed import fit_observed, with_observations
+from hepml.inference.placing import placing
 from hepml.inference.results import (
     Bins,
     LiMa,
@@ -47,13 +49,16 @@ from hepml.inference.results import (
     WorkingPoint,
     Yield,
 )
-from hepml.inference.selection import Selection, passed_and_failed, passes, select
+from hepml.inference.selection import Selection, passed_and_failed, select
 from hepml.inference.separation import efficiencies, separation_of_cuts, separation_of_score
 from hepml.inference.shapes import (
     Shape,
     shape_of_score,
     unbinned_result,
 )
+from hepml.inference.sources import Copy, Systematics, all_sources
+from hepml.inference.templates import model_of
+from hepml.inference.uncertainties import Uncertain, nuisances_of, replica_model, uncertain
 from hepml.inference.workspace import checked_by_pyhf, workspace
 
 LLR = (Cut(variable="llr", keep="above"),)
@@ -65,6 +70,7 @@ def evaluate(
     events: Events,
     seen: Float[np.ndarray, " events"] | None = None,
     read_data: DataReader | None = None,
+    systematics: Systematics | None = None,
 ) -> tuple[Result, dict[str, Any]]:
     """All numbers of one method, and its workspace.
 
@@ -74,10 +80,11 @@ def evaluate(
         events: of all samples.
         seen: log-likelihood ratio by a network that trained on the event; None for cuts.
         read_data: reads data events, as far as the analysis is not blind; None if there are none.
+        systematics: beside the normalisation of the background; none without.
 
     Raises:
-        InputError: if a constraint cannot be met, or the ratio fails its checks and
-            ``inference.gate`` is "fail".
+        InputError: if a constraint cannot be met, a variation empties a bin, or the ratio fails its
+            checks and ``inference.gate`` is "fail".
     """
     settings = job.inference
     goal = LargestSignificance(settings.background_uncertainty, settings.minimum_background)
@@ -88,16 +95,18 @@ def evaluate(
     else:
         binning = bin_score(variables[0], events, settings.bins, settings.minimum_background)
         separation = separation_of_score(job, variables[0], events)
-    histogram = _histogram(binning)
-    content = workspace(histogram, settings.background_uncertainty, job.method)
-    fitted = fit(histogram, settings.background_uncertainty)
+    sources = all_sources(settings.background_uncertainty, systematics, events)
+    nominal = Copy(events, sources.processes.of_event, variables)
+    uncertainties = uncertain(nominal, sources, selection, binning)
+    content = workspace(uncertainties.templates, job.method)
+    fitted = fit(model_of(uncertainties.templates))
     check = checked_by_pyhf(content, fitted.significance)
     content, observed = _observed(job, content, (binning, selection), read_data)
     closure = None if seen is None else check_closure(variables[0], seen, events)
     failed = of_closure(job, closure)
-    shape = None if job.cuts else shape_of_score(variables[0], events, job)
+    shape = None if job.cuts else shape_of_score(nominal, sources, job)
     significance, replicas = _significances(
-        job, events, binning, selection, (fitted.significance, shape)
+        job, uncertainties, binning, selection, (fitted.significance, shape)
     )
     point = _working_point(events, selection)
     result = Result(
@@ -107,6 +116,7 @@ def evaluate(
         events_digest=digest(events),
         seed=job.seed,
         background_uncertainty=settings.background_uncertainty,
+        counting_uncertainty=uncertainties.counting,
         signal_events=int(np.count_nonzero(events.signal)),
         background_events=int(np.count_nonzero(~events.signal)),
         expected_signal=float(events.weight[events.signal].sum()),
@@ -121,11 +131,12 @@ def evaluate(
         mu=Mu(1.0, fitted.sigma_mu, list(fitted.interval)),
         unbinned=unbinned_result(shape),
         closure=closure,
+        nuisances=nuisances_of(uncertainties, shape),
         limit=Limit(LEVEL, list(fitted.limits)),
         likelihood=likelihood_curves(
             binning.yields,
             (point.signal.expected, point.background.expected),
-            shape.cells if shape else None,
+            shape.one if shape else None,
             settings.background_uncertainty,
         ),
         scan=separation.scan,
@@ -138,6 +149,7 @@ def evaluate(
             *of_pyhf(check, fitted),
             *of_shape(shape),
             *failed,
+            *of_toys(job),
             *of_weights(events),
         ],
     )
@@ -166,14 +178,7 @@ def _observed(
     if read is None:
         return content, None
     binning, selection = chosen
-
-    def failed_or_passed(data: DataEvents) -> np.ndarray:
-        passed = passes(data.variables, data.fold, selection.bounds)
-        bins = passed.astype(np.int64)
-        return bins if len(binning.yields.signal) == 2 else 1 - bins
-
-    place = failed_or_passed if binning.edges is None else place_in_edges(binning.edges)
-    counted = count_data(read, binning, place, job.folds, job.inference)
+    counted = count_data(read, binning, placing(binning, selection), job.folds, job.inference)
     counts = [count for count in counted.counts if count is not None]
     if not counted.complete:
         return content, Observed(counted, None)
@@ -213,22 +218,15 @@ def _finite(ends: list[float]) -> list[float | None]:
     return [float(end) if np.isfinite(end) else None for end in ends]
 
 
-def _histogram(binning: Binning) -> Histogram:
-    yields = binning.yields
-    return Histogram(
-        yields.signal,
-        np.sqrt(yields.signal_variance),
-        yields.background,
-        np.sqrt(yields.background_variance),
-    )
-
-
 def _bins(binning: Binning) -> Bins:
-    content = {name: values.tolist() for name, values in vars(_histogram(binning)).items()}
-    raw = [binning.yields.raw_signal, binning.yields.raw_background]
+    yields = binning.yields
+    raw = [yields.raw_signal, yields.raw_background]
     return Bins(
         edges=None if binning.edges is None else [_finite(row.tolist()) for row in binning.edges],
-        **content,
+        signal=yields.signal.tolist(),
+        signal_error=np.sqrt(yields.signal_variance).tolist(),
+        background=yields.background.tolist(),
+        background_error=np.sqrt(yields.background_variance).tolist(),
         raw_signal=raw[0].astype(int).tolist(),
         raw_background=raw[1].astype(int).tolist(),
     )
@@ -236,14 +234,14 @@ def _bins(binning: Binning) -> Bins:
 
 def _significances(
     job: InferenceJob,
-    events: Events,
+    uncertainties: Uncertain,
     binning: Binning,
     selection: Selection,
     fitted: tuple[float, Shape | None],
 ) -> tuple[Significance, ReplicaSignificances]:
     """Every estimator at the working point, with bootstrap errors; binned and shape are given."""
     binned, shape = fitted
-    uncertainty = job.inference.background_uncertainty
+    events, uncertainty = uncertainties.nominal.events, uncertainties.counting
     drawn = job.inference.replicas, job.seed
     counted = draw_replicas(events, (~selection.passed).astype(np.int64), 2, *drawn).first(1)
     s, b, variance = (
@@ -251,9 +249,7 @@ def _significances(
     )
     sigma = uncertainty * b
     counting = asimov_significance(s, b, sigma)
-    bins = len(binning.yields.signal)  # one more holds what is in none of them
-    binned_replicas = draw_replicas(events, binning.bin_of_event, bins + 1, *drawn).first(bins)
-    of_bins = discovery_significance(_counts(binned_replicas), uncertainty)
+    of_bins = discovery_significance(replica_model(uncertainties, binning, *drawn))
     significance = Significance(
         counting=_estimate(counting),
         counting_without_uncertainty=_estimate(asimov_significance(s, b)),
@@ -291,8 +287,3 @@ def _li_ma(
     z_bi = float(significance_of(binomial_p_value(s[:1] + b[:1], tau[:1] * b[:1], tau[:1]))[0])
     # beyond 38 σ the p-value is too small for a number
     return LiMa(estimate.value, estimate.error, z_bi if np.isfinite(z_bi) else None, *numbers)
-
-
-def _counts(replicas: Replicas) -> Counts:
-    error = np.sqrt(replicas.background_variance) / replicas.background
-    return Counts(replicas.signal, replicas.background, error)

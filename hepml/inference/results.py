@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from hepml.inference.blinding import Counted
 from hepml.inference.closure import Closure
+from hepml.inference.impacts import Ranking
 from hepml.inference.information import Curve
 from hepml.inference.metrics import Estimate
 from hepml.inference.observed import ObservedFit
@@ -184,13 +185,31 @@ class ReplicaSignificances:
 
 
 @dataclass(frozen=True)
+class Nuisances:
+    """What every source of uncertainty does to the fits of one method.
+
+    Attributes:
+        counted: source: relative uncertainty of the background at the working point.
+        binned: impacts and costs in the binned fit.
+        unbinned: in the unbinned fit, of slices of the score; None for cuts.
+    """
+
+    counted: dict[str, float]
+    binned: Ranking
+    unbinned: Ranking | None
+
+
+@dataclass(frozen=True)
 class Result:
     """All numbers of one method.
 
     Attributes:
+        background_uncertainty: relative, of the normalisation, as configured.
+        counting_uncertainty: relative, of the background at the working point, from all sources.
         p_value: one-sided, of the counting significance.
         closure: whether the score is a likelihood ratio; None for cuts.
         likelihood: -2Δln L against µ by every estimator.
+        nuisances: what every source of uncertainty does.
         pyhf: what pyhf says of the binned significance, which is the own likelihood's.
         observed: None without data samples.
     """
@@ -201,6 +220,7 @@ class Result:
     events_digest: str
     seed: int
     background_uncertainty: float
+    counting_uncertainty: float
     signal_events: int
     background_events: int
     expected_signal: float
@@ -215,6 +235,7 @@ class Result:
     mu: Mu
     unbinned: Unbinned | None
     closure: Closure | None
+    nuisances: Nuisances
     limit: Limit
     likelihood: list[Curve]
     scan: ScanPoints | None

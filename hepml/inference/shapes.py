@@ -8,10 +8,20 @@ from jaxtyping import Float
 from hepml.config import InferenceJob
 from hepml.errors import InputError
 from hepml.inference.bootstrap import draw_replicas, spread
+from hepml.inference.densities import Reference, morphings
 from hepml.inference.events import Events
 from hepml.inference.metrics import Estimate
 from hepml.inference.results import Mu, Unbinned
-from hepml.inference.unbinned import Data, UnbinnedFit, asimov, discovery_significance, fit
+from hepml.inference.sources import Copy, Systematics
+from hepml.inference.unbinned import (
+    Data,
+    Sources,
+    UnbinnedFit,
+    asimov,
+    discovery_significance,
+    fit,
+    sources_of,
+)
 
 LARGEST_LLR = 700.0  # whose exponential is a number
 SLICES = 1000  # of the score, in each of which the replicas share one ratio
@@ -27,48 +37,61 @@ class Shape:
         replicas: significances of the bootstrap replicas.
         mean_ratio: weighted mean of the ratio over the background before it is normalised; 1 if the
             score is a likelihood ratio.
-        cells: the events in narrow slices of the score, for what needs many fits.
+        sliced: events in slices of the score; the sample itself, then the replicas.
+        sources: what nuisance parameters do in these slices.
     """
 
     fit: UnbinnedFit
     significance: Estimate
     replicas: list[float]
     mean_ratio: Estimate
-    cells: Data
+    sliced: Data
+    sources: Sources
+
+    @property
+    def one(self) -> Data:
+        """The sample itself in slices of the score."""
+        return self.sliced.repeated(1)
 
 
-def shape_of_score(llr: Float[np.ndarray, " events"], events: Events, job: InferenceJob) -> Shape:
+def shape_of_score(nominal: Copy, systematics: Systematics, job: InferenceJob) -> Shape:
     """Fit the µ = 1 Asimov data that the simulated events themselves are.
 
     Args:
-        llr: natural logarithm of the likelihood ratio of each event.
-        events: of all samples.
-        job: uncertainty of the background, number of replicas and their seed.
+        nominal: all events, with the natural logarithm of their likelihood ratio.
+        systematics: processes, and all sources of uncertainty.
+        job: number of replicas and their seed.
 
     Raises:
-        InputError: if a ratio is too large for a number.
+        InputError: if a ratio is too large for a number, or a varied density is not positive.
     """
-    uncertainty = job.inference.background_uncertainty
+    events, llr = nominal.events, nominal.variables[0]
     largest = float(llr.max())
     if largest > LARGEST_LLR:
         raise InputError(
             f"inference: {job.method}: a log-likelihood ratio of {largest:.4g} is no ratio of "
             "densities; look at the training (did its loss fall?) and at extreme inputs"
         )
-    ratio = np.exp(llr - largest)  # any normalisation will do, so that nothing overflows
-    signal, background = (np.where(k, events.weight, 0.0) for k in (events.signal, ~events.signal))
-    fitted = fit(asimov(ratio[None], signal[None], background[None]), uncertainty)
     cell, cells = _slices(llr)
     drawn = draw_replicas(events, cell, cells, job.inference.replicas, job.seed)
-    of_cell = np.exp(np.bincount(cell, llr - largest, cells) / np.bincount(cell, minlength=cells))
-    data = asimov(of_cell[None], drawn.signal, drawn.background)
-    values = discovery_significance(data, uncertainty)
+    of_cell = np.bincount(cell, llr - largest, cells) / np.bincount(cell, minlength=cells)
+    data = asimov(np.exp(of_cell)[None], drawn.signal, drawn.background)
+    share = drawn.background[0] / drawn.background[0].sum()
+    reference = Reference(of_cell + largest, share * data.ratio[0], share)
+    morphed = morphings(nominal, systematics, reference)
+    sources = sources_of(*morphed, reference.score)
+    values = discovery_significance(data, sources)
+    signal, background = (np.where(k, events.weight, 0.0) for k in (events.signal, ~events.signal))
+    # any normalisation of the ratio will do, so that nothing overflows
+    single = asimov(np.exp(llr - largest)[None], signal[None], background[None])
+    fitted = fit(single, sources_of(*morphed, llr))
     return Shape(
         fitted,
         Estimate(fitted.significance, spread(values)),
         values[1:].tolist(),
         _mean_ratio(llr, events),
-        Data(data.ratio[:1], data.number[:1], data.signal[:1], data.background[:1]),
+        data,
+        sources,
     )
 
 

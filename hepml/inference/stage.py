@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from pydantic import ValidationError
 
 from hepml.artifacts import new_file, write_json
@@ -20,6 +20,7 @@ from hepml.data.folds import splitmix64
 from hepml.data.store import Columns, open_columns
 from hepml.errors import InputError
 from hepml.inference.blinding import DataEvents, DataReader
+from hepml.inference.collect import Loaded, sample_names, systematics_of, varied_weights
 from hepml.inference.comparison import Comparison, Network, Row, compared, with_toys
 from hepml.inference.events import Events, check_events
 from hepml.inference.methods import evaluate
@@ -34,7 +35,7 @@ def infer(
     scores: tuple[Path, ...],
     output: Path,
     workspace: Path,
-    varied: tuple[Varied, ...] = (),  # noqa: ARG001
+    varied: tuple[Varied, ...] = (),
 ) -> None:
     """Turn the scores of a model, or the variables cut on, into significance.
 
@@ -55,15 +56,23 @@ def infer(
             "give one per sample, in the same order"
         )
     samples = [open_columns(folder) for folder in data]
-    events = read_events(samples, job.folds)
+    events, sample = _with_samples(samples, job.folds, range(len(samples)))
     check_events(events)
+    seen = None
     if job.cuts:
-        variables, seen = read_cut_variables(job, samples), None
+        variables = read_cut_variables(job, samples)
     else:
         llr, seen = read_ratios(job, samples, scores)
         variables = llr[None]
+    systematics = systematics_of(
+        job,
+        sample_names(samples) if job.systematics else (),
+        Loaded(events, sample, variables),
+        varied_weights(job, samples),
+        {(copy.variation, copy.sample): _loaded(job, copy, len(samples)) for copy in varied},
+    )
     read_data = _data_reader(job, samples, scores)
-    result, content = evaluate(job, variables, events, seen, read_data)
+    result, content = evaluate(job, variables, events, seen, read_data, systematics)
     write_json(workspace, content)
     write_json(output, RESULT.dump_python(result, mode="json", by_alias=True))
 
@@ -74,6 +83,13 @@ def _simulated(sample: Columns) -> np.ndarray:
 
 def read_events(samples: list[Columns], folds: int) -> Events:
     """The simulated events of all samples."""
+    return _with_samples(samples, folds, range(len(samples)))[0]
+
+
+def _with_samples(
+    samples: list[Columns], folds: int, numbers: Iterable[int]
+) -> tuple[Events, Integer[np.ndarray, " events"]]:
+    """Simulated events, and the number of the sample of each."""
 
     def column(name: str) -> np.ndarray:
         return np.concatenate([np.asarray(s[name])[_simulated(s)] for s in samples])
@@ -85,9 +101,27 @@ def read_events(samples: list[Columns], folds: int) -> Events:
             "infinite values; mend the weight expression of the sample"
         )
     # ids number the events of a sample: those of two samples are different events
-    sample = np.repeat(np.arange(len(samples)), [np.count_nonzero(_simulated(s)) for s in samples])
+    sample = np.repeat(list(numbers), [np.count_nonzero(_simulated(s)) for s in samples])
     identity = splitmix64(column("event_id")) ^ splitmix64(sample.astype(np.uint64))
-    return Events(identity, column("fold"), column("label") == 1, weight, folds)
+    return Events(identity, column("fold"), column("label") == 1, weight, folds), sample
+
+
+def _loaded(job: InferenceJob, copy: Varied, samples: int) -> Loaded:
+    """One changed copy of a sample."""
+    if copy.sample >= samples:
+        raise InputError(
+            f"--varied {copy.variation} {copy.sample}: there are {samples} samples, from 0"
+        )
+    if not job.cuts and copy.scores is None:
+        raise InputError(
+            f"inference: {job.method}: {copy.variation} of sample {copy.sample} has no scores; "
+            "give --varied-scores"
+        )
+    columns = [open_columns(copy.data)]
+    events, sample = _with_samples(columns, job.folds, [copy.sample])
+    if copy.scores is None:
+        return Loaded(events, sample, read_cut_variables(job, columns))
+    return Loaded(events, sample, read_ratios(job, columns, (copy.scores,))[:1])
 
 
 def read_cut_variables(

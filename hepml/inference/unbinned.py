@@ -2,11 +2,11 @@
 
 With r(x) = p(x|S)/p(x|B) the extended likelihood is, but for constants,
 
-    -2 ln L(µ, α) = 2 [µS + κ(α)B - Σ_i w_i ln(µ S r_i + κ(α) B)] + α²
+    -2 ln L(µ, α) = 2 [ν(µ, α) - Σ_i w_i ln(µ S κ_S r_i g_S(s_i) + B κ_B g_B(s_i))] + Σ_k α_k²
 
-(the density ratio form of arXiv:1506.02169, Eq. 5, with a normalisation κ of the background as in
-:mod:`hepml.inference.likelihood`). It is evaluated for many data sets at once; "cells" are events,
-or narrow slices of r that hold many.
+with ν = µ S κ_S + B κ_B (the density ratio form of arXiv:1506.02169, Eq. 5); factors κ(α) and
+density ratios g(s, α) of the score s are those of :mod:`hepml.inference.morphing`. It is evaluated
+for many data sets at once; "cells" are events, or narrow slices of r that hold many.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from hepml.inference.likelihood import BackgroundScale
+from hepml.inference.morphing import Morphing, Place, Varied, rate_only
+from hepml.inference.newton import At, covariance, minimise
 
-_STEPS = 60  # of Newton's method at most
-_PRECISION = 1e-10  # of µ and α
 _LEAST = 1e-300  # of a density that a negative µ would empty
 
 
@@ -38,13 +37,58 @@ class Data:
     signal: Float[np.ndarray, " sets"]
     background: Float[np.ndarray, " sets"]
 
+    def repeated(self, times: int) -> "Data":
+        """The first set, so many times."""
+        return Data(*(np.repeat(x[:1], times, axis=0) for x in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What nuisance parameters do to signal and background, in the cells of the data.
+
+    Attributes:
+        signal: morphing of its density.
+        background: likewise.
+        in_signal: where the cells lie among the nodes of the signal.
+        in_background: likewise.
+    """
+
+    signal: Morphing
+    background: Morphing
+    in_signal: Place
+    in_background: Place
+
+    @property
+    def number(self) -> int:
+        """How many nuisance parameters there are."""
+        return int(self.signal.rates.shape[1])
+
+
+def sources_of(
+    signal: Morphing, background: Morphing, score: Float[np.ndarray, " cells"]
+) -> Sources:
+    """For cells of given scores."""
+    return Sources(signal, background, signal.place(score), background.place(score))
+
+
+def background_normalisation(uncertainty: float, cells: int) -> Sources:
+    """An uncertain normalisation of the background, and no other source.
+
+    Args:
+        uncertainty: relative; 0 for no source at all.
+        cells: of the data.
+    """
+    change = uncertainty * np.array([[-1.0], [1.0]])[:, : int(uncertainty > 0)]
+    scores = np.zeros(cells)
+    return sources_of(rate_only(1 + 0 * change), rate_only(1 + change), scores)
+
 
 @dataclass(frozen=True)
 class Optimum:
     """Where the likelihood of each set is largest."""
 
     mu: Float[np.ndarray, " sets"]
-    alpha: Float[np.ndarray, " sets"]
+    alpha: Float[np.ndarray, "sets sources"]
     sigma_mu: Float[np.ndarray, " sets"]
 
 
@@ -85,119 +129,107 @@ def asimov(
     return Data(normalised, signal + background, signal.sum(axis=1), total)
 
 
-def minus_two_ln_l(
-    data: Data,
-    mu: Float[np.ndarray, " sets"],
-    alpha: Float[np.ndarray, " sets"],
-    scale: BackgroundScale,
-) -> Float[np.ndarray, " sets"]:
-    """-2 ln L but for a constant of each set: Σ n ln B is added, which keeps numbers small."""
-    kappa, s_over_b = scale(alpha), data.signal / data.background
-    density = (mu * s_over_b)[:, None] * data.ratio + kappa[:, None]
-    logs = np.log(np.maximum(density, _LEAST))
-    expected = mu * data.signal + kappa * data.background
-    return 2 * (expected - (data.number * logs).sum(axis=1)) + alpha**2
+@dataclass(frozen=True)
+class _Densities:
+    """Of signal at µ = 1 and of background, over the nominal one of background."""
+
+    signal: Float[np.ndarray, "sets cells"]
+    background: Float[np.ndarray, " sets #cells"]
+    of_signal: Varied
+    of_background: Varied
 
 
-def best_fit(data: Data, uncertainty: float, mu: float | None = None) -> Optimum:
+class UnbinnedLikelihood:
+    """-2 ln L of data, but for a constant of each set: Σ n ln B is added.
+
+    That keeps numbers small.
+    """
+
+    def __init__(self, data: Data, sources: Sources) -> None:
+        self.data, self.sources = data, sources
+        self._last: tuple[At, _Densities] | None = None
+
+    def _densities(self, at: At) -> _Densities:
+        """Of both classes; where value and derivatives are, found once."""
+        if self._last is None or not np.array_equal(self._last[0], at):
+            self._last = at.copy(), self._densities_at(at[:, 1:])
+        return self._last[1]
+
+    def _densities_at(self, alpha: Float[np.ndarray, "sets sources"]) -> _Densities:
+        varied = self.sources
+        s = varied.signal(alpha, varied.in_signal)
+        b = varied.background(alpha, varied.in_background)
+        s_over_b = (self.data.signal / self.data.background * s.rate)[:, None] * self.data.ratio
+        return _Densities(s_over_b * s.shape, b.rate[:, None] * b.shape, s, b)
+
+    def value(self, at: At) -> Float[np.ndarray, " sets"]:
+        """-2 ln L."""
+        data, mu, alpha = self.data, at[:, 0], at[:, 1:]
+        d = self._densities(at)
+        density = mu[:, None] * d.signal + d.background
+        logs = np.log(np.maximum(density, _LEAST))
+        expected = mu * data.signal * d.of_signal.rate + data.background * d.of_background.rate
+        return 2 * (expected - (data.number * logs).sum(axis=1)) + (alpha**2).sum(axis=1)
+
+    def derivatives(
+        self, at: At
+    ) -> tuple[
+        At,
+        Float[np.ndarray, "sets parameters parameters"],
+        Float[np.ndarray, "sets parameters parameters"],
+    ]:
+        """Gradient of -ln L, and twice the Hessian of a linear density, Σ n gᵀg/λ²."""
+        data, mu = self.data, at[:, 0]
+        d = self._densities(at)
+        of_signal, of_background = d.of_signal, d.of_background
+        density = np.maximum(mu[:, None] * d.signal + d.background, _LEAST)
+        signal = mu * data.signal * of_signal.rate
+        background = data.background * of_background.rate
+        slopes = [(d.signal / density)[:, None]]
+        expected = [(data.signal * of_signal.rate)[:, None]]
+        for k in range(self.sources.number):
+            by_signal = of_signal.rate_slope[:, k, None] + of_signal.shape_slope[:, k]
+            by_background = of_background.rate_slope[:, k, None] + of_background.shape_slope[:, k]
+            change = mu[:, None] * d.signal * by_signal + d.background * by_background
+            slopes.append((change / density)[:, None])
+            rates = (
+                signal * of_signal.rate_slope[:, k] + background * of_background.rate_slope[:, k]
+            )
+            expected.append(rates[:, None])
+        slope = np.concatenate(slopes, axis=1)  # sets, parameters, cells
+        weighted = data.number[:, None] * slope
+        gradient = np.concatenate(expected, axis=1) - weighted.sum(axis=2)
+        gradient[:, 1:] += at[:, 1:]
+        hessian = weighted @ slope.swapaxes(1, 2) + np.diag([0.0, *np.ones(at.shape[1] - 1)])
+        return gradient, hessian, hessian
+
+
+def best_fit(likelihood: UnbinnedLikelihood, mu: float | None = None) -> Optimum:
     """Maximise the likelihood in µ and α, or in α alone at a given µ.
 
-    Newton's method with the Hessian of a linear density, Σ n gᵀg/λ², which is positive definite;
-    steps are halved where they would not lower -2 ln L.
-
-    Args:
-        data: sets; fitted side by side.
-        uncertainty: relative, of the background normalisation; 0 for none.
-        mu: fixed if given.
-
     Raises:
-        ValueError: if a fit does not converge.
+        InputError: if a fit does not converge.
     """
-    scale = BackgroundScale(uncertainty)
-    sets = len(data.signal)
-    at = np.stack([np.full(sets, 1.0 if mu is None else mu), np.zeros(sets)])
-    free = np.array([mu is None, uncertainty > 0])
-    value = minus_two_ln_l(data, at[0], at[1], scale)
-    for _ in range(_STEPS):
-        gradient, hessian = _derivatives(data, at, scale)
-        step = _newton_step(gradient, hessian, free)
-        if np.abs(step).max(initial=0.0) < _PRECISION:
-            break
-        at, value = _lowered(data, at, step, value, scale)
-    else:
-        raise ValueError(f"unbinned fit: no convergence in {_STEPS} steps, last {step.tolist()}")
-    _, hessian = _derivatives(data, at, scale)
-    information = hessian[0, 0] - (hessian[0, 1] ** 2 / hessian[1, 1] if uncertainty else 0.0)
-    return Optimum(at[0], at[1], 1 / np.sqrt(information))
+    at = np.zeros((len(likelihood.data.signal), likelihood.sources.number + 1))
+    at[:, 0] = 1.0 if mu is None else mu
+    free = np.ones_like(at, dtype=bool)
+    free[:, 0] = mu is None
+    at = minimise(likelihood, at, free)
+    _, hessian, _ = likelihood.derivatives(at)
+    sigma = np.sqrt(covariance(hessian, np.ones_like(free))[:, 0, 0])
+    return Optimum(at[:, 0], at[:, 1:], sigma)
 
 
-def _derivatives(
-    data: Data, at: Float[np.ndarray, "2 sets"], scale: BackgroundScale
-) -> tuple[Float[np.ndarray, "2 sets"], Float[np.ndarray, "2 2 sets"]]:
-    """Of -ln L with respect to µ and α."""
-    mu, alpha = at
-    s_over_b = (data.signal / data.background)[:, None] * data.ratio
-    slope = scale.slope(alpha)
-    density = np.maximum(mu[:, None] * s_over_b + scale(alpha)[:, None], _LEAST)
-    share = data.number / density
-    by_mu = s_over_b / density
-    gradient = np.stack(
-        [
-            data.signal - (share * s_over_b).sum(axis=1),
-            slope * (data.background - share.sum(axis=1)) + alpha,
-        ]
-    )
-    mixed = slope * (share * by_mu).sum(axis=1)
-    hessian = np.array(
-        [
-            [(data.number * by_mu**2).sum(axis=1), mixed],
-            [mixed, slope**2 * (share / density).sum(axis=1) + 1],
-        ]
-    )
-    return gradient, hessian
+def profiled(likelihood: UnbinnedLikelihood, mu: float | None = None) -> np.ndarray:
+    """-2 ln L of each set at the best fit, or at the best α for a given µ."""
+    fit = best_fit(likelihood, mu)
+    return likelihood.value(np.concatenate([fit.mu[:, None], fit.alpha], axis=1))
 
 
-def _newton_step(
-    gradient: Float[np.ndarray, "2 sets"],
-    hessian: Float[np.ndarray, "2 2 sets"],
-    free: np.ndarray,
-) -> Float[np.ndarray, "2 sets"]:
-    step = np.zeros_like(gradient)
-    if free.all():
-        step = -np.linalg.solve(np.moveaxis(hessian, 2, 0), gradient.T[..., None])[..., 0].T
-    elif free.any():
-        one = int(np.flatnonzero(free)[0])
-        step[one] = -gradient[one] / hessian[one, one]
-    return step
-
-
-def _lowered(
-    data: Data,
-    at: Float[np.ndarray, "2 sets"],
-    step: Float[np.ndarray, "2 sets"],
-    value: Float[np.ndarray, " sets"],
-    scale: BackgroundScale,
-) -> tuple[Float[np.ndarray, "2 sets"], Float[np.ndarray, " sets"]]:
-    """A step, halved until no set gets worse than rounding makes it."""
-    share = np.ones(len(value))
-    for _ in range(50):
-        there = at + share * step
-        new = minus_two_ln_l(data, there[0], there[1], scale)
-        worse = ~(new <= value + 1e-12 * np.abs(value))
-        if not worse.any():
-            break
-        share = np.where(worse, share / 2, share)
-    return there, new
-
-
-def discovery_significance(data: Data, uncertainty: float) -> Float[np.ndarray, " sets"]:
+def discovery_significance(data: Data, sources: Sources) -> Float[np.ndarray, " sets"]:
     """√t(0) of each set."""
-    scale = BackgroundScale(uncertainty)
-    values = [
-        minus_two_ln_l(data, fit.mu, fit.alpha, scale)
-        for fit in (best_fit(data, uncertainty, 0.0), best_fit(data, uncertainty))
-    ]
-    return np.sqrt(np.maximum(values[0] - values[1], 0))
+    likelihood = UnbinnedLikelihood(data, sources)
+    return np.sqrt(np.maximum(profiled(likelihood, 0.0) - profiled(likelihood), 0))
 
 
 class Scan:
@@ -205,27 +237,23 @@ class Scan:
 
     Args:
         data: one set.
-        uncertainty: relative, of the background normalisation; 0 for none.
+        sources: of uncertainty.
     """
 
-    def __init__(self, data: Data, uncertainty: float) -> None:
-        self.data = data
-        self.uncertainty = uncertainty
-        self.scale = BackgroundScale(uncertainty)
-        self.best = best_fit(data, uncertainty)
-        self._least = minus_two_ln_l(data, self.best.mu, self.best.alpha, self.scale)[0]
+    def __init__(self, data: Data, sources: Sources) -> None:
+        self.likelihood = UnbinnedLikelihood(data, sources)
+        self.best = best_fit(self.likelihood)
+        self._least = profiled(self.likelihood)[0]
 
     def t(self, mu: float) -> float:
         """-2 ln L of µ with α profiled, over that of the best fit."""
-        fit = best_fit(self.data, self.uncertainty, mu)
-        value = minus_two_ln_l(self.data, fit.mu, fit.alpha, self.scale)[0]
-        return float(max(value - self._least, 0.0))
+        return float(max(profiled(self.likelihood, mu)[0] - self._least, 0.0))
 
     def interval(self) -> tuple[float, float]:
         """Where t(µ) < 1; the lower end is at least where the density of an event vanishes."""
+        data = self.likelihood.data
         best, sigma = float(self.best.mu[0]), float(self.best.sigma_mu[0])
-        rates = (self.data.signal / self.data.background)[:, None] * self.data.ratio
-        lowest = -0.999 / float(rates.max())
+        lowest = -0.999 / float((data.signal / data.background)[0] * data.ratio.max())
         ends = []
         for side in (-1, 1):
             far = max(best + 1.3 * side * sigma, lowest)
@@ -236,14 +264,9 @@ class Scan:
         return ends[0], ends[1]
 
 
-def fit(data: Data, uncertainty: float) -> UnbinnedFit:
-    """Expected results of one set of Asimov data.
-
-    Args:
-        data: one set.
-        uncertainty: relative, of the background normalisation; 0 for none.
-    """
-    scan = Scan(data, uncertainty)
+def fit(data: Data, sources: Sources) -> UnbinnedFit:
+    """Expected results of one set of Asimov data."""
+    scan = Scan(data, sources)
     best = scan.best
     return UnbinnedFit(
         scan.t(0.0) ** 0.5, float(best.mu[0]), float(best.sigma_mu[0]), scan.interval()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyhf
 
-from hepml.inference.binned import Histogram
+from hepml.inference.templates import Template, Templates
 
 LARGEST_PULL = 20.0  # pyhf stops at 5 by default, where a strong signal would be cut short
 LARGEST_GAMMA = 100.0
@@ -35,45 +35,62 @@ class PyhfCheck:
     agrees: bool
 
 
-def workspace(histogram: Histogram, background_uncertainty: float, channel: str) -> dict[str, Any]:
+def workspace(templates: Templates, channel: str) -> dict[str, Any]:
     """A HistFactory workspace as pyhf and cabinetry read it.
 
     Signal strength ``mu``; on the background ``staterror``, the statistics of its simulated
-    events, and ``normsys``. The observations are the µ = 1 Asimov data. The statistics of the
-    simulated signal shows in the bootstrap errors: in one ``staterror`` with the background it
-    would dilute the background's error exactly where the signal is pure.
+    events; for each source of uncertainty ``normsys`` and ``histosys`` of one name. The
+    observations are the µ = 1 Asimov data. The statistics of the simulated signal shows in the
+    bootstrap errors: in one ``staterror`` with the background it would dilute the background's
+    error exactly where the signal is pure.
 
     Args:
-        histogram: what is expected.
-        background_uncertainty: relative, of the normalisation; 0 for none.
+        templates: what is expected.
         channel: its name.
     """
     statistics = f"staterror_{channel}"
-    errors = histogram.background_error.tolist()
-    signal = [{"name": "mu", "type": "normfactor", "data": None}]
-    background: list[dict[str, Any]] = [{"name": statistics, "type": "staterror", "data": errors}]
+    observed = templates.contents(signal=True) + templates.contents(signal=False)
     parameters: list[dict[str, Any]] = [
         {"name": "mu", "inits": [1.0], "bounds": [[0.0, LARGEST_MU]]},
-        {"name": statistics, "bounds": [[1e-10, LARGEST_GAMMA]] * len(errors)},
+        {"name": statistics, "bounds": [[1e-10, LARGEST_GAMMA]] * len(observed)},
+        *({"name": s, "bounds": [[-LARGEST_PULL, LARGEST_PULL]]} for s in templates.sources),
     ]
-    if background_uncertainty:
-        name = "background_normalisation"
-        factors = {"hi": 1 + background_uncertainty, "lo": 1 - background_uncertainty}
-        background.append({"name": name, "type": "normsys", "data": factors})
-        parameters.append({"name": name, "bounds": [[-LARGEST_PULL, LARGEST_PULL]]})
     samples = [
-        {"name": "signal", "data": histogram.signal.tolist(), "modifiers": signal},
-        {"name": "background", "data": histogram.background.tolist(), "modifiers": background},
+        {
+            "name": process.name,
+            "data": process.nominal.tolist(),
+            "modifiers": [_of_class(process, statistics), *_of_sources(process)],
+        }
+        for process in templates.processes
     ]
-    observed = (histogram.signal + histogram.background).tolist()
     return {
         "version": "1.0.0",
         "channels": [{"name": channel, "samples": samples}],
-        "observations": [{"name": channel, "data": observed}],
+        "observations": [{"name": channel, "data": observed.tolist()}],
         "measurements": [
             {"name": "hepml", "config": {"poi": "mu", "parameters": parameters}},
         ],
     }
+
+
+def _of_class(process: Template, statistics: str) -> dict[str, Any]:
+    if process.signal:
+        return {"name": "mu", "type": "normfactor", "data": None}
+    return {"name": statistics, "type": "staterror", "data": process.error.tolist()}
+
+
+def _of_sources(process: Template) -> list[dict[str, Any]]:
+    modifiers: list[dict[str, Any]] = []
+    for name, effect in process.effects.items():
+        down, up = effect.factors
+        if (down, up) != (1.0, 1.0):
+            factors = {"hi": up, "lo": down}
+            modifiers.append({"name": name, "type": "normsys", "data": factors})
+        if effect.shifts is not None:
+            low, high = (process.nominal + shift for shift in effect.shifts)
+            shapes = {"hi_data": high.tolist(), "lo_data": low.tolist()}
+            modifiers.append({"name": name, "type": "histosys", "data": shapes})
+    return modifiers
 
 
 @contextlib.contextmanager

@@ -91,6 +91,11 @@ _add(
     "What the binned fit of one method uses.",
     click.argument("result", type=ExistingFile),
 )
+_add(
+    "ranking",
+    "Pulls and impacts of the nuisance parameters of one method.",
+    click.argument("result", type=ExistingFile),
+)
 _add("cutflow", "Expected events of all samples after each step of the selection.", _DATA)
 _add(
     "variable",

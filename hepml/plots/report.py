@@ -94,6 +94,13 @@ _TEXTS = {
         "those whose data have not been looked at. Below: signal over √background, to see where "
         "the significance comes from.",
     ),
+    "ranking_": (
+        "Nuisance parameters of {} by their impact on µ",
+        "Sources of uncertainty in the fit of {} to what is expected, the largest impact first. "
+        "Left: pull and its error; 0 ± 1 is what was put in, a smaller error what the data add. "
+        "Right: change of the signal strength µ when the parameter is fixed one standard deviation "
+        "away and everything else fitted again. ΔZ: what the source alone does to Z.",
+    ),
     "llr_": (
         "Log-likelihood ratio of signal and background, {}",
         "Log-likelihood ratio of {}. Points: every event scored by a network that never saw it; "

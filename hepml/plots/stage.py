@@ -23,6 +23,7 @@ from hepml.plots.distributions import (
 from hepml.plots.histograms import common_edges
 from hepml.plots.learning import learning_curve_figure
 from hepml.plots.likelihood import likelihood_figure
+from hepml.plots.ranking import ranked, ranking_figure
 from hepml.plots.report import Report, render
 from hepml.plots.style import Caption, save
 from hepml.plots.yields import cutflow_figure, histogram_figure, summary_figure
@@ -150,6 +151,19 @@ def plot_histogram(result: Path, caption: Caption, stem: Path) -> None:
     content = _read(result)
     slices = records.slices(content)
     save(histogram_figure(slices, content["title"], caption), slices, stem)
+
+
+def plot_ranking(result: Path, caption: Caption, stem: Path) -> None:
+    """Draw pulls and impacts of the nuisance parameters of one method.
+
+    Args:
+        result: ``inference/<method>.json``.
+        caption: above the axes.
+        stem: figure without suffix.
+    """
+    content = _read(result)
+    record = ranked(content)
+    save(ranking_figure(record, content["title"], caption), record, stem)
 
 
 def plot_cutflow(data: tuple[Path, ...], caption: Caption, stem: Path) -> None:

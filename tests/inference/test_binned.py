@@ -7,8 +7,10 @@ import numpy as np
 import pyhf
 import pytest
 
-from hepml.inference.binned import Histogram, fit
-from hepml.inference.likelihood import BackgroundScale, Counts, asimov_q, discovery_significance
+from hepml.inference.binned import fit
+from hepml.inference.likelihood import asimov_q, discovery_significance
+from hepml.inference.model import Model
+from hepml.inference.templates import Effect, Template, Templates, model_of
 from hepml.inference.workspace import (
     checked_by_pyhf,
     numpy_and_minuit,
@@ -18,31 +20,43 @@ from hepml.inference.workspace import (
 )
 
 
-@pytest.fixture(scope="module")
-def histogram():
-    return Histogram(
-        signal=np.array([3.0, 5.0, 9.0, 6.0]),
-        signal_error=np.array([0.3, 0.2, 0.5, 0.4]),
-        background=np.array([400.0, 60.0, 21.0, 4.0]),
-        background_error=np.array([9.0, 4.0, 2.5, 0.9]),
+def signal_and_background(signal, background, error, uncertainty):
+    """Templates with an uncertain normalisation of the background, if it is."""
+    effects = {"norm": Effect((1 - uncertainty, 1 + uncertainty), None)} if uncertainty else {}
+    processes = (
+        Template("signal", True, signal, 0 * signal, {}),
+        Template("background", False, background, error, effects),
+    )
+    return Templates(processes, tuple(effects))
+
+
+def histogram(uncertainty):
+    return signal_and_background(
+        np.array([3.0, 5.0, 9.0, 6.0]),
+        np.array([400.0, 60.0, 21.0, 4.0]),
+        np.array([9.0, 4.0, 2.5, 0.9]),
+        uncertainty,
     )
 
 
+def fit_of(*given):
+    return fit(model_of(signal_and_background(*given)))
+
+
 @pytest.fixture(scope="module")
-def content(histogram):
+def content():
     # through text, as users read it
-    return json.loads(json.dumps(workspace(histogram, 0.15, "mlp")))
+    return json.loads(json.dumps(workspace(histogram(0.15), "mlp")))
 
 
 @pytest.fixture(scope="module")
-def fitted(histogram):
-    return fit(histogram, 0.15)
+def model():
+    return model_of(histogram(0.15))
 
 
 @pytest.fixture(scope="module")
-def counts(histogram):
-    relative = histogram.background_error / histogram.background
-    return Counts(histogram.signal[None], histogram.background[None], relative[None])
+def fitted(model):
+    return fit(model)
 
 
 def test_own_significance_is_pyhfs(fitted, content):
@@ -60,10 +74,9 @@ def test_error_of_mu_is_pyhfs(fitted, content):
     assert found[model.config.poi_index, 1] == pytest.approx(fitted.sigma_mu, rel=1e-3)
 
 
-def test_interval_ends_where_the_likelihood_has_fallen_by_half(fitted, counts):
-    data = counts.signal + counts.background
+def test_interval_ends_where_the_likelihood_has_fallen_by_half(fitted, model):
     for end in fitted.interval:
-        assert asimov_q(counts, data, end, 0.15)[0] == pytest.approx(1, abs=1e-3)
+        assert asimov_q(model, model.asimov, end)[0] == pytest.approx(1, abs=1e-3)
     low, high = fitted.interval
     assert (high - low) / 2 == pytest.approx(fitted.sigma_mu, rel=0.05)
 
@@ -108,32 +121,21 @@ def test_pyhf_is_left_as_it_was():
     assert pyhf.get_backend() == before
 
 
-def test_without_normalisation_uncertainty(histogram, counts):
-    own = discovery_significance(counts, 0.0)[0]
-    assert own == fit(histogram, 0.0).significance
-    assert own == pytest.approx(pyhf_significance(workspace(histogram, 0.0, "mlp")), rel=1e-6)
-    assert own > discovery_significance(counts, 0.15)[0]
+def test_without_normalisation_uncertainty(model):
+    free = histogram(0.0)
+    own = discovery_significance(model_of(free))[0]
+    assert own == pytest.approx(pyhf_significance(workspace(free, "mlp")), rel=1e-6)
+    assert own > discovery_significance(model)[0]
 
 
-def test_many_sets_at_once(counts):
-    doubled = Counts(*(np.vstack([x, 2 * x, x]) for x in vars(counts).values()))
-    z = discovery_significance(doubled, 0.15)
-    assert z[0] == z[2] == discovery_significance(counts, 0.15)[0]
-
-
-def test_background_scale_is_smooth():
-    scale = BackgroundScale(0.2)
-    assert scale(np.array([-1.0, 0.0, 1.0])) == pytest.approx([0.8, 1, 1.2])
-    alpha = np.linspace(-3, 3, 25)
-    numeric = (scale(alpha + 1e-6) - scale(alpha - 1e-6)) / 2e-6
-    assert scale.slope(alpha) == pytest.approx(numeric, rel=1e-6)
-
-
-def test_background_scale_is_pyhfs_code4():
-    alpha = np.array([-2.5, -0.7, 0.1, 0.9, 4.0])
-    code4 = pyhf.interpolators.code4([[[[0.8], [1.0], [1.2]]]])
-    expected = np.asarray(code4(pyhf.tensorlib.astensor([alpha.tolist()]))).ravel()
-    assert BackgroundScale(0.2)(alpha) == pytest.approx(expected, rel=1e-9)
+def test_many_sets_at_once(model):
+    nominal = np.concatenate([model.nominal, 2 * model.nominal, model.nominal])
+    three = Model(
+        nominal, model.signal, np.repeat(model.relative_error, 3, 0), model.factors, model.shifts
+    )
+    z = discovery_significance(three)
+    assert z[0] == z[2] == pytest.approx(discovery_significance(model)[0], rel=1e-12)
+    assert z[1] > z[0]
 
 
 SHARES = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.7, 0.2, 0.08, 0.02])
@@ -156,12 +158,12 @@ def test_yields_of_any_size(signal, background, uncertainty, simulated, first):
     share = SHARES[0].copy()
     share[0] = first
     b = background * SHARES[1]
-    histogram = Histogram(signal * share, 0 * b, b, b / np.sqrt(simulated * SHARES[1]))
-    fitted = fit(histogram, uncertainty)
+    made = signal_and_background(signal * share, b, b / np.sqrt(simulated * SHARES[1]), uncertainty)
+    fitted = fit(model_of(made))
     assert fitted.limits == tuple(sorted(fitted.limits))
     assert fitted.interval[0] < 1 < fitted.interval[1]
     assert fitted.interval[1] - 1 == pytest.approx(fitted.sigma_mu, rel=0.1)
-    found = checked_by_pyhf(workspace(histogram, uncertainty, "mlp"), fitted.significance)
+    found = checked_by_pyhf(workspace(made, "mlp"), fitted.significance)
     assert found.agrees or found.significance is None
 
 
@@ -170,16 +172,15 @@ def test_small_signals_are_gaussian(uncertainty):
     """Z = 1/σ(µ) for s → 0, where the likelihood is a parabola."""
     b = 500 * SHARES[1]
     for size in (1e-2, 1e-5):
-        fitted = fit(Histogram(size * SHARES[0], 0 * b, b, 0.1 * b), uncertainty)
+        fitted = fit_of(size * SHARES[0], b, 0.1 * b, uncertainty)
         assert fitted.significance * fitted.sigma_mu == pytest.approx(1, rel=1e-3)
 
 
 def test_a_control_bin_without_signal_makes_the_background_known():
     """With 10⁸ events beside it, a normalisation uncertainty of 20 % no longer counts."""
-    alone = Histogram(np.array([20.0]), np.zeros(1), np.array([100.0]), np.zeros(1))
-    beside = np.array([1e8, 100.0])
-    controlled = Histogram(np.array([0.0, 20.0]), np.zeros(2), beside, np.zeros(2))
-    assert fit(controlled, 0.2).significance == pytest.approx(
-        fit(alone, 0.0).significance, rel=1e-4
+    alone = np.array([20.0]), np.array([100.0]), np.zeros(1)
+    controlled = np.array([0.0, 20.0]), np.array([1e8, 100.0]), np.zeros(2)
+    assert fit_of(*controlled, 0.2).significance == pytest.approx(
+        fit_of(*alone, 0.0).significance, rel=1e-4
     )
-    assert fit(controlled, 0.2).significance > 2 * fit(alone, 0.2).significance
+    assert fit_of(*controlled, 0.2).significance > 2 * fit_of(*alone, 0.2).significance

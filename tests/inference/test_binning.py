@@ -7,7 +7,8 @@ from scipy.stats import norm
 from hepml.errors import InputError
 from hepml.inference.binning import bin_score, merged_from_signal_end, numbers_of_slices
 from hepml.inference.events import Yields
-from hepml.inference.likelihood import Counts, discovery_significance
+from hepml.inference.likelihood import discovery_significance
+from hepml.inference.model import simple_model
 
 
 def slices(background, raw, signal=None):
@@ -31,7 +32,7 @@ def test_binned_significance_of_the_exact_score(make_events, rng):
     y = binning.yields
     edges = 1.5 + norm.ppf(np.linspace(0, 1, 11))
     z = [
-        discovery_significance(Counts(s[None], b[None], 0 * s[None]), 0.0)[0]
+        discovery_significance(simple_model(s[None], b[None], 0 * s[None]))[0]
         for s, b in ((y.signal, y.background), (np.full(10, 5.0), 500 * np.diff(norm.cdf(edges))))
     ]
     assert z[0] == pytest.approx(z[1], rel=0.03)
@@ -77,7 +78,7 @@ def test_shuffled_labels_gain_nothing(make_events, rng):
     """No cut at all has Z = 2.2002723 (s = 50, b = 500); bins of a blind score cannot beat it."""
     events = make_events(20_000, 20_000)
     y = bin_score(rng.normal(size=40_000), events, 10, 10).yields
-    z = discovery_significance(Counts(y.signal[None], y.background[None], 0 * y.signal[None]), 0.0)
+    z = discovery_significance(simple_model(y.signal[None], y.background[None], 0 * y.signal[None]))
     assert z[0] == pytest.approx(2.2002723, abs=0.02)
 
 
@@ -93,7 +94,7 @@ def test_as_many_slices_as_raise_the_significance(make_events, rng):
     z = []
     for e in edges:
         s, b = 50 * np.diff(norm.cdf(e - 1.5)), 500 * np.diff(norm.cdf(e))
-        z.append(discovery_significance(Counts(s[None], b[None], 0 * s[None]), 0.0)[0])
+        z.append(discovery_significance(simple_model(s[None], b[None], 0 * s[None]))[0])
     gains = np.diff(z) / z[:-1]
     assert gains[2] > 0.02  # 8 to 16
     assert gains[4] < 0.008  # 32 to 64
@@ -102,7 +103,7 @@ def test_as_many_slices_as_raise_the_significance(make_events, rng):
     assert binning.slices in (16, 32)
     y = binning.yields
     found = discovery_significance(
-        Counts(y.signal[None], y.background[None], 0 * y.signal[None]), 0.0
+        simple_model(y.signal[None], y.background[None], 0 * y.signal[None])
     )
     # the few background events among the signal let Z fluctuate by 0.06
     assert found[0] == pytest.approx(z[numbers_of_slices(64).index(binning.slices)], abs=0.18)

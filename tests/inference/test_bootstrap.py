@@ -6,7 +6,8 @@ import pytest
 from hepml.inference.bootstrap import Replicas, draw_replicas, spread
 from hepml.inference.counting import asimov_significance
 from hepml.inference.events import Events, yields_in_cells, yields_of_events
-from hepml.inference.likelihood import Counts, discovery_significance
+from hepml.inference.likelihood import discovery_significance
+from hepml.inference.model import simple_model
 
 EDGES = np.array([0.5, 1.0, 1.5, 2.0])
 
@@ -16,7 +17,7 @@ def significances(replicas):
     s, b = replicas.signal, replicas.background
     error = np.sqrt(replicas.background_variance) / b
     counted = s[:, 3:].sum(axis=1), b[:, 3:].sum(axis=1)
-    return asimov_significance(*counted), discovery_significance(Counts(s, b, error), 0.1)
+    return asimov_significance(*counted), discovery_significance(simple_model(s, b, error, 0.1))
 
 
 def sample(rng):

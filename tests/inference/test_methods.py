@@ -16,6 +16,8 @@ from hepml.inference.methods import (
 )
 from hepml.inference.results import RESULT
 from hepml.inference.selection import Selection
+from hepml.inference.sources import Copy, all_sources
+from hepml.inference.uncertainties import uncertain
 
 
 @pytest.fixture
@@ -77,11 +79,15 @@ def test_what_fails_may_hold_no_background(make_job):
     result, _ = evaluate(job, *separated(50, 0, 0))
     assert result.histogram.signal == [50]
     x, events = separated(60, 10, 0)
-    selection = Selection(job.cuts, np.zeros((4, 1, 2)), x[0] > 0, 10)
+    bounds = np.tile([0.5, np.inf], (4, 1, 1))
+    selection = Selection(job.cuts, bounds, x[0] > 0, 10)
     binning = _failed_and_passed(events, selection)
     assert binning.yields.signal.tolist() == [60]
     assert any("only what passes is fitted" in text for text in of_bins(binning))
-    significance, replicas = _significances(job, events, binning, selection, (1.0, None))
+    sources = all_sources(0.1, None, events)
+    nominal = Copy(events, sources.processes.of_event, x)
+    made = uncertain(nominal, sources, selection, binning)
+    significance, replicas = _significances(job, made, binning, selection, (1.0, None))
     assert significance.counting.value > 0
     assert np.isfinite(replicas.binned).all()
 

@@ -13,18 +13,20 @@ from hepml.artifacts import new_folder
 from hepml.config import Cut
 from hepml.data.store import ColumnWriter
 from hepml.errors import InputError
-from hepml.inference.binned import Histogram
 from hepml.inference.blinding import open_bins
 from hepml.inference.events import Yields
 from hepml.inference.observed import fit_observed, with_observations
 from hepml.inference.stage import infer
+from hepml.inference.templates import Effect, Template, Templates
 from hepml.inference.workspace import workspace
 
 
 def made(signal, background, errors, counts, uncertainty):
     """Workspace of some bins with data."""
     s, b, e = (np.array(x, float) for x in (signal, background, errors))
-    return with_observations(workspace(Histogram(s, 0 * s, b, e), uncertainty, "mlp"), counts)
+    effects = {"norm": Effect((1 - uncertainty, 1 + uncertainty), None)} if uncertainty else {}
+    processes = Template("s", True, s, 0 * s, {}), Template("b", False, b, e, effects)
+    return with_observations(workspace(Templates(processes, tuple(effects)), "mlp"), counts)
 
 
 def test_one_bin_with_known_background_is_cowans_formula():

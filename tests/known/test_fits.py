@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from hepml.inference.binned import Histogram, fit
-from hepml.inference.likelihood import Counts, discovery_significance
+from hepml.inference.binned import fit
+from hepml.inference.likelihood import discovery_significance
+from hepml.inference.model import simple_model
+from hepml.inference.templates import Effect, Template, Templates
 from hepml.inference.workspace import pyhf_significance, workspace
 
 
-def counts(s, b, relative_error):
-    return Counts(*(np.array([x], float) for x in (s, b, relative_error)))
-
-
-def histogram(s, b, relative_error):
-    s, b, r = (np.array(x, float) for x in (s, b, relative_error))
-    return Histogram(s, 0 * s, b, r * b)
+def model(s, b, relative_error, uncertainty=0.0):
+    return simple_model(*(np.array([x], float) for x in (s, b, relative_error)), uncertainty)
 
 
 FOUR = ([1, 5, 12, 20], [1000, 300, 80, 15], [20 / 1000, 9 / 300, 5 / 80, 3 / 15])
@@ -33,12 +30,15 @@ FOUR = ([1, 5, 12, 20], [1000, 300, 80, 15], [20 / 1000, 9 / 300, 5 / 80, 3 / 15
     ],
 )
 def test_own_likelihood(s, b, r, uncertainty, z, tolerance):
-    own = discovery_significance(counts(s, b, r), uncertainty)
+    own = discovery_significance(model(s, b, r, uncertainty))
     assert own == pytest.approx(z, rel=tolerance)
 
 
 def test_pyhf():
-    found = pyhf_significance(workspace(histogram(*FOUR), 0.1, "sr"))
+    s, b, r = (np.array(x, float) for x in FOUR)
+    uncertain = {"normalisation": Effect((0.9, 1.1), None)}
+    processes = Template("s", True, s, 0 * s, {}), Template("b", False, b, r * b, uncertain)
+    found = pyhf_significance(workspace(Templates(processes, ("normalisation",)), "sr"))
     assert found == pytest.approx(3.527258, rel=1e-6)
 
 
@@ -55,7 +55,7 @@ def gaussian_mixture(bins):
 )
 def test_two_gaussians(bins, z):
     s, b = gaussian_mixture(bins)
-    own = discovery_significance(counts(s, b, 0 * s), 0.0)
+    own = discovery_significance(model(s, b, 0 * s))
     assert own == pytest.approx(z, abs=6e-5)
     assert own < 5.1539195447
 
@@ -63,7 +63,7 @@ def test_two_gaussians(bins, z):
 # Fisher information of the binned mixture
 def test_sigma_mu_of_two_gaussians():
     s, b = gaussian_mixture(5)
-    fitted = fit(Histogram(s, 1e-4 * s, b, 1e-4 * b), 0.0)
+    fitted = fit(model(s, b, 1e-4 + 0 * b))
     assert fitted.sigma_mu == pytest.approx(0.27295, rel=1e-3)
     low, high = fitted.interval
     assert low < 0.753509  # the unbinned 68 % interval is [0.753509, 1.268313]: bins lose

@@ -14,6 +14,7 @@ from hepml.plots.stage import (
     plot_cutflow,
     plot_histogram,
     plot_llr,
+    plot_ranking,
     plot_roc,
     plot_significance,
     plot_summary,
@@ -256,6 +257,7 @@ def write_method(root, method, title, llr):
             "p_value": 0.0104,
             "unbinned": None,
             "closure": None if llr is None else made_up_closure(),
+            "nuisances": made_up_nuisances(llr is not None),
             "mu": {"value": 1.0, "sigma": 0.31, "interval": [0.71, 1.33]},
             "limit": {"level": 0.95, "expected": [0.31, 0.42, 0.58, 0.82, 1.11]},
             "scan": scan,
@@ -265,6 +267,29 @@ def write_method(root, method, title, llr):
             "warnings": [],
         },
     )
+
+
+def made_up_nuisances(scored):
+    impacts = [
+        {
+            "name": name,
+            "title": title,
+            "pull": 0.0,
+            "error": error,
+            "prefit": [-1.2 * size, size],
+            "postfit": [-1.2 * error * size, error * size],
+            "z_with_only_this": 2.4 - size,
+            "z_without_this": 2.2,
+        }
+        for name, title, error, size in (
+            ("scale", "Energy scale", 0.62, 0.21),
+            ("background_normalisation", "Background normalisation", 0.97, 0.09),
+        )
+    ]
+    ranking = {"z": 2.1, "z_without": 2.4, "sigma_mu": 0.5, "sigma_mu_without": 0.4}
+    ranking["impacts"] = impacts
+    counted = {"scale": 0.034, "background_normalisation": 0.05}
+    return {"counted": counted, "binned": ranking, "unbinned": ranking if scored else None}
 
 
 def made_up_closure():
@@ -394,6 +419,7 @@ def draw_all(root, models, variables, caption):
         plot_variable(samples, variable, LABELS[variable], caption, plots / f"variable_{variable}")
     for path in methods:
         plot_histogram(path, caption, plots / f"histogram_{path.stem}")
+        plot_ranking(path, caption, plots / f"ranking_{path.stem}")
     for model in models:
         scores = tuple(root / "scores" / model / f"{sample}.parquet" for sample in CLASSES)
         folders = tuple(sorted((root / "training" / model).iterdir()))

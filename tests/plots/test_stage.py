@@ -21,6 +21,7 @@ def test_every_figure_is_written_three_times(drawn):
     assert stems == {
         *("summary", "roc", "significance", "cutflow"),
         *("variable_tau32", "histogram_cuts", "histogram_mlp", "llr_mlp", "training_mlp"),
+        *("ranking_cuts", "ranking_mlp"),
     }
     for stem in stems:
         for kind in ("pdf", "png", "json"):

@@ -10,7 +10,7 @@ from scipy.special import expit
 from hepml.config import Mlp, Training, TrainingJob
 from hepml.data.oracle import NAMES, draw, exact_llr
 from hepml.data.store import ColumnWriter, open_columns
-from hepml.inference.unbinned import Data, asimov, discovery_significance
+from hepml.inference.unbinned import Data, asimov, background_normalisation, discovery_significance
 from hepml.inputs import open_source
 from hepml.models.ensemble import members_of
 from hepml.scores.predict import combine, logits
@@ -154,7 +154,8 @@ def significances(toy, ratios, rng, normalise=True):
             data = Data(
                 np.broadcast_to(ratio, signal.shape), data.number, data.signal, data.background
             )
-        found.append(discovery_significance(data, 0.0))
+        known = background_normalisation(0.0, data.ratio.shape[1])
+        found.append(discovery_significance(data, known))
     return found
 
 

@@ -104,6 +104,26 @@ rule plot_histogram:
         "hepml plot histogram {input:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
 
 
+rule plot_ranking:
+    input:
+        f"{RESULTS}/inference/{{method}}.json",
+    output:
+        png=report(
+            f"{PLOTS}/ranking_{{method}}.png",
+            category="Inference",
+            caption="../report/ranking.rst",
+            labels={"figure": "nuisance parameters, {method}"},
+        ),
+        others=multiext(f"{PLOTS}/ranking_{{method}}", ".pdf", ".json"),
+    log:
+        f"{RESULTS}/logs/plots/ranking_{{method}}.log",
+    params:
+        caption=caption,
+        code=code_digest("hepml.plots.stage"),
+    shell:
+        "hepml plot ranking {input:q} --caption {params.caption:q} --output {output.png:q} 2> {log:q}"
+
+
 rule plot_methods:
     input:
         expand(f"{RESULTS}/inference/{{method}}.json", method=METHODS),
@@ -283,6 +303,7 @@ rule report:
                 *expand("saliency_{model}", model=IMAGE_MODELS),
                 *expand("importance_{model}", model=SET_MODELS),
                 *expand("histogram_{method}", method=METHODS),
+                *expand("ranking_{method}", method=METHODS),
                 *expand("variable_{variable}", variable=VARIABLES),
             ],
         ),

@@ -12,6 +12,7 @@ from hepml.inference.diagnostics.overtraining import cross_entropy
 from hepml.inference.events import Events
 from hepml.inference.metrics import Estimate, auc_difference
 from hepml.inference.shapes import shape_of_score
+from hepml.inference.sources import Copy, all_sources
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ def limit(
         events: of all samples.
         job: uncertainty of the background, number of replicas and their seed.
     """
-    learned, best = (shape_of_score(x, events, job) for x in (llr, exact))
+    sources = all_sources(job.inference.background_uncertainty, None, events)
+    process = sources.processes.of_event
+    learned, best = (
+        shape_of_score(Copy(events, process, x[None]), sources, job) for x in (llr, exact)
+    )
     value = learned.significance.value / best.significance.value
     replicas = np.array([value, *np.divide(learned.replicas, best.replicas)])
     return Limit(name, best.significance, Estimate(value, spread(replicas)))

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hepml.inference.counting import entropy_excess
-from hepml.inference.likelihood import BackgroundScale
+from hepml.inference.interpolation import BackgroundScale
 
 _STEPS = 80  # of Newton's method at most
 _PRECISION = 1e-10  # of -2 ln L between two steps

@@ -17,7 +17,7 @@ from scipy.special import xlogy
 from scipy.stats import norm
 
 from hepml.inference.counting import li_ma_significance
-from hepml.inference.likelihood import BackgroundScale
+from hepml.inference.interpolation import BackgroundScale
 from hepml.inference.toys.fits import ToyData, ToyModel, asimov_toy, discovery_q, fit_toys
 
 BLOCK = 1000  # toys that share a generator

@@ -98,5 +98,5 @@ def _on_off(result: Result) -> tuple[tuple[float, float], float]:
     """Signal and background of the working point, and τ of the auxiliary measurement."""
     point = result.working_point
     on = point.signal.expected, point.background.expected
-    sigma = result.background_uncertainty * on[1]
+    sigma = result.counting_uncertainty * on[1]
     return on, on[1] / sigma**2 if sigma else np.inf

@@ -1,0 +1,226 @@
+"""Templates: expected bin contents of each process, nominal and under every source of uncertainty.
+
+A variation is split as TRExFitter and cabinetry do: what it does to the sum of the fitted bins is a
+factor (``normsys``), what it does to their shape at the nominal sum a shift (``histosys``).
+docs/decisions/0008 has the reasons.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from hepml.errors import InputError
+from hepml.inference.blinding import DataEvents, Placing
+from hepml.inference.events import yields_of_events
+from hepml.inference.model import Model
+from hepml.inference.sources import (
+    Copy,
+    Normalisation,
+    Processes,
+    Source,
+    varied_contents,
+)
+
+NO_SHAPE = 1e-12  # largest relative change of a bin that is rounding
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a source does to one process, at α = -1 and 1.
+
+    Attributes:
+        factors: on its yield.
+        shifts: of its bins, before the factors; None if the shape stays.
+    """
+
+    factors: tuple[float, float]
+    shifts: Float[np.ndarray, "2 bins"] | None
+
+
+@dataclass(frozen=True)
+class Template:
+    """Expected bin contents of one process.
+
+    Attributes:
+        name: of the process.
+        signal: whether µ scales it.
+        nominal: expected events.
+        error: from the statistics of the simulation.
+        effects: by the name of the source; none where a source does nothing.
+    """
+
+    name: str
+    signal: bool
+    nominal: Float[np.ndarray, " bins"]
+    error: Float[np.ndarray, " bins"]
+    effects: Mapping[str, Effect]
+
+
+@dataclass(frozen=True)
+class Templates:
+    """All processes, and the names of all sources that do something."""
+
+    processes: tuple[Template, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def signal(self) -> Bool[np.ndarray, " processes"]:
+        """Which processes are signal."""
+        return np.array([process.signal for process in self.processes])
+
+    def contents(self, *, signal: bool) -> Float[np.ndarray, " bins"]:
+        """Expected events of all signal, or of all background."""
+        return np.sum([p.nominal for p in self.processes if p.signal == signal], axis=0)
+
+    def errors(self, *, signal: bool) -> Float[np.ndarray, " bins"]:
+        """Statistical errors of them."""
+        chosen = [process.error for process in self.processes if process.signal == signal]
+        return np.sqrt(np.square(chosen).sum(axis=0))
+
+
+def templates(
+    bins: int,
+    nominal: Copy,
+    place: Placing,
+    processes: Processes,
+    sources: tuple[Source, ...],
+) -> Templates:
+    """Fill the bins with the events of each process as they are and as they would be.
+
+    Args:
+        bins: how many are fitted.
+        nominal: all events.
+        place: bin of each event of a copy; ``bins`` for none.
+        processes: of all events.
+        sources: of uncertainty.
+
+    Raises:
+        InputError: if a variation leaves a bin without background, or negative.
+    """
+    number = len(processes.names)
+    contents, variance = _filled(nominal, place, number, bins)
+    filled = {
+        source.name: varied_contents(
+            source, contents, lambda copy: _filled(copy, place, number, bins)[0]
+        )
+        for source in sources
+    }
+    for source in sources:
+        _check(source, filled[source.name], contents, processes)
+    found = []
+    for i, name in enumerate(processes.names):
+        effects = {
+            source.name: _effect(source, filled[source.name][:, i], contents[i])
+            for source in sources
+            if i in source.processes
+        }
+        acting = {key: effect for key, effect in effects.items() if _acts(effect)}
+        signal = bool(processes.signal[i])
+        found.append(Template(name, signal, contents[i], np.sqrt(variance[i]), acting))
+    acting_sources = [s.name for s in sources if any(s.name in t.effects for t in found)]
+    return Templates(tuple(found), tuple(acting_sources))
+
+
+def process_cells(
+    cell: Int[np.ndarray, " events"], process: Int[np.ndarray, " events"], bins: int
+) -> Int[np.ndarray, " events"]:
+    """Bins of each process in turn, each with one more for what is in none of them."""
+    return process * (bins + 1) + cell
+
+
+def _filled(
+    copy: Copy, place: Placing, number: int, bins: int
+) -> tuple[Float[np.ndarray, "processes bins"], Float[np.ndarray, "processes bins"]]:
+    """Contents and their variances."""
+    cells = process_cells(place(DataEvents(copy.events.fold, copy.variables)), copy.process, bins)
+    yields = yields_of_events(copy.events, cells, number * (bins + 1))
+    contents, variance = (
+        x.reshape(number, bins + 1)[:, :bins]
+        for x in (
+            yields.signal + yields.background,
+            yields.signal_variance + yields.background_variance,
+        )
+    )
+    return contents, variance
+
+
+def _check(
+    source: Source,
+    varied: Float[np.ndarray, "2 processes bins"],
+    nominal: Float[np.ndarray, "processes bins"],
+    processes: Processes,
+) -> None:
+    for name, direction in zip(("down", "up"), varied, strict=True):
+        for of_class, is_signal in (("signal", True), ("background", False)):
+            chosen = processes.signal == is_signal
+            total, before = direction[chosen].sum(axis=0), nominal[chosen].sum(axis=0)
+            broken = np.flatnonzero(total < 0 if is_signal else total <= 0)
+            if broken.size:
+                bins = broken.tolist()
+                raise InputError(
+                    f"inference: systematics.{source.name}, {name}: {of_class} of "
+                    f"{total[bins[0]]:.4g} events in bin {bins[0]} of {len(total)} (nominal "
+                    f"{before[bins[0]]:.4g}); {_mend(bins, len(total))}"
+                )
+
+
+def _mend(broken: list[int], bins: int) -> str:
+    if bins == 1:
+        return "a change of that size has no template: check the variation"
+    pairs = ", ".join(f"{i} with {i - 1 if i else 1}" for i in broken)
+    return (
+        f"merge bin {pairs} (fewer inference.bins, or a larger inference.minimum_background), or "
+        "simulate more events"
+    )
+
+
+def _effect(
+    source: Source, varied: Float[np.ndarray, "2 bins"], nominal: Float[np.ndarray, " bins"]
+) -> Effect:
+    """Split into a factor and a shape; a process whose sum has no ratio is shifted as a whole."""
+    if isinstance(source.change, Normalisation):
+        return Effect((1 + source.change.down, 1 + source.change.up), None)
+    total, sums = nominal.sum(), varied.sum(axis=1)
+    factors = sums / total if total > 0 and (sums > 0).all() else np.ones(2)
+    shifts = varied / factors[:, None] - nominal
+    flat = np.all(np.abs(shifts) <= NO_SHAPE * np.abs(nominal))
+    return Effect((float(factors[0]), float(factors[1])), None if flat else shifts)
+
+
+def _acts(effect: Effect) -> bool:
+    return effect.shifts is not None or effect.factors != (1.0, 1.0)
+
+
+def model_of(
+    made: Templates,
+    nominal: Float[np.ndarray, "sets processes bins"] | None = None,
+    background_variance: Float[np.ndarray, "sets bins"] | None = None,
+) -> Model:
+    """The likelihood's model: of the templates themselves, or of bootstrap replicas of them.
+
+    In replicas the relative effects of sources stay: variations share their events with the nominal
+    sample and fluctuate with it.
+
+    Args:
+        made: templates.
+        nominal: of each replica.
+        background_variance: Σ w² of each.
+    """
+    own = np.stack([process.nominal for process in made.processes])
+    if nominal is None or background_variance is None:
+        nominal, background_variance = own[None], (made.errors(signal=False) ** 2)[None]
+    number, bins = own.shape
+    factors = np.ones((2, number, len(made.sources)))
+    shifts = np.zeros((2, number, len(made.sources), bins))
+    for i, process in enumerate(made.processes):
+        for name, effect in process.effects.items():
+            k = made.sources.index(name)
+            factors[:, i, k] = effect.factors
+            if effect.shifts is not None:
+                shifts[:, i, k] = effect.shifts
+    relative = np.divide(nominal, own, out=np.ones_like(nominal), where=own != 0)
+    total = nominal[:, ~made.signal].sum(axis=1)
+    scaled = shifts[:, None] * (relative[:, :, None] if len(nominal) > 1 else 1.0)
+    return Model(nominal, made.signal, np.sqrt(background_variance) / total, factors, scaled)
