@@ -190,6 +190,7 @@ def diagnose(data: tuple[Path, ...], scores: tuple[Path, ...], settings: str, ou
     stage.diagnose(parse(DiagnosticsJob, settings, "--settings"), data, scores, output)
 
 
+@hepml.command()
 @click.argument("result", type=ExistingFile)
 @click.option("--toys", required=True, type=click.IntRange(1), help="how many in all parts")
 @click.option("--part", default=(0, 1), type=(int, int), help="its number from 0, and of how many")

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -44,3 +47,14 @@ def test_every_line_of_a_message_says_who_speaks(capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 5
     assert all(line.startswith("hepml: --settings: ") for line in lines)
+
+
+def test_rules_call_commands_that_exist():
+    rules = Path(__file__).parents[1] / "workflow" / "rules"
+    called = {
+        name
+        for file in rules.glob("*.smk")
+        for name in re.findall(r'"hepml ([a-z-]+)', file.read_text(encoding="utf-8"))
+    }
+    assert "toys" in called
+    assert called <= hepml.commands.keys()
