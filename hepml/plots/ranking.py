@@ -71,6 +71,9 @@ def ranking_figure(record: Ranked, title: str, caption: Caption) -> Figure:
     pulls, impacts = figure.subplots(1, 2, sharey=True, width_ratios=(2, 3))
     rows = np.arange(number)
     write_caption(pulls, caption, f"{title}, {record.fit}", impacts)
+    pulls.texts[0].set_in_layout(False)  # a long title would widen its panel
+    room = 0.55 / figure.get_figheight()  # for that title
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - room))
     pulls.errorbar(
         record.pull, rows, xerr=record.error, color="black", marker="o", markersize=5, ls="none"
     )
@@ -105,9 +108,9 @@ def _draw_bars(impacts: Axes, record: Ranked, rows: np.ndarray) -> None:
                 label=rf"$\alpha = \hat{{\alpha}} {sign} {width}",
             )
     largest = float(np.abs(np.stack([record.prefit, record.postfit])).max(initial=1e-6))
-    impacts.set_xlim(-1.2 * largest, 1.9 * largest)
+    impacts.set_xlim(-1.2 * largest, 2.2 * largest)
     for row, cost in enumerate(record.cost):
-        text = f"$\\Delta Z = {-cost:+.2f}$"
-        impacts.annotate(text, (1.85 * largest, row), va="center", ha="right", fontsize=10)
+        text = f"$\\Delta Z = {0.0 - round(float(cost), 2):+.2f}$"
+        impacts.annotate(text, (2.15 * largest, row), va="center", ha="right", fontsize=10)
     impacts.axvline(0, color="#888888", linewidth=0.8)
     impacts.set_xlabel(r"Impact $\Delta\mu$")
