@@ -176,7 +176,14 @@ def test_labels_of_figures_rerun_figures_only(workflow, finished):
     labelled = finished.with_name("labelled.yaml")
     labelled.write_text(finished.read_text() + "plots: {labels: {x0: first}}\n")
     jobs = workflow.rerun("--configfile", labelled)
-    assert jobs.keys() <= {"all", "default", "plot_variable", "report", "provenance"}
+    assert jobs.keys() <= {
+        "all",
+        "default",
+        "plot_variable",
+        "plot_diagnostics",
+        "report",
+        "provenance",
+    }
     assert jobs["plot_variable"] == 1
 
 
