@@ -277,8 +277,12 @@ def provenance(files: tuple[Path, ...], settings: str, output: Path) -> None:
 
 @hepml.command()
 @click.argument("config", type=File)
-def check(config: Path) -> None:
+@click.option("--closure", is_flag=True, help="look for cheating in results/<analysis> instead")
+def check(config: Path, closure: bool) -> None:
     """Check a config with its files, branches and expressions; list all problems at once."""
+    if closure:
+        _detect(config)
+        return
     from hepml.configfile import data_jobs
     from hepml.data.check import problems
 
@@ -299,6 +303,20 @@ def schema(schema: Path, page: Path) -> None:
 
     schema.write_text(reference.schema(), encoding="utf-8")
     page.write_text(reference.page(), encoding="utf-8")
+
+
+def _detect(config: Path) -> None:
+    """One line per question; an error if any answer is no."""
+    from hepml.configfile import load
+    from hepml.inference.detectors import stage
+
+    analysis, failed = load(config), []
+    for finding in stage.detect(analysis, Path("results") / analysis.analysis):
+        word = {True: "ok    ", False: "FAILED", None: "-     "}[finding.passed]
+        click.echo(f"{word} {finding.name}: {finding.told}")
+        failed += [finding.name] if finding.passed is False else []
+    if failed:
+        raise InputError(f"{config}: {len(failed)} checks failed: {'; '.join(failed)}")
 
 
 def _say(line: str) -> None:
