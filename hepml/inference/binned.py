@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from hepml.inference.intervals import beyond
 from hepml.inference.likelihood import (
     asimov_q,
     discovery_significance,
@@ -90,9 +91,7 @@ def _interval(likelihood: AsimovFit, sigma: float) -> tuple[float, float]:
     lowest = 0.999 * likelihood.lowest_mu
     ends = []
     for side in (-1, 1):
-        far = max(1 + 1.2 * side * sigma, lowest)
-        while likelihood.root_t(far) < 1 and far != lowest:
-            far = max(1 + 2 * (far - 1), lowest)
+        far = beyond(likelihood.root_t, 1.0, 1 + 1.2 * side * sigma, lowest)
         ends.append(far if likelihood.root_t(far) < 1 else likelihood.crossing(1.0, 1.0, far))
     return ends[0], ends[1]
 

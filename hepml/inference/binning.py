@@ -6,7 +6,7 @@ How many slices, and where they begin, is chosen for each fold on the other fold
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from hepml.errors import InputError
 from hepml.inference.counting import asimov_significance_gaussian
@@ -56,16 +56,26 @@ def bin_score(
     inner = _inner_edges(score, events, slices)
     ends = np.full((events.folds, 1), np.inf)
     edges = np.hstack([-ends, inner, ends])
-    slice_of_event = np.zeros(len(score), np.int64)
-    for k in range(events.folds):
-        of_fold = events.fold == k
-        slice_of_event[of_fold] = np.searchsorted(inner[k], score[of_fold], side="right")
+    slice_of_event = slice_of_score(score, events.fold, inner)
     sums = yields_of_events(events, slice_of_event, slices)
     first = merged_from_signal_end(sums, minimum_background)
     bin_of_event = np.searchsorted(first, slice_of_event, side="right") - 1
     kept = np.append(first, slices)
     yields = yields_of_events(events, bin_of_event, len(first))
     return Binning(bin_of_event, yields, edges[:, kept], slices)
+
+
+def slice_of_score(
+    score: Float[np.ndarray, " events"],
+    fold: Integer[np.ndarray, " events"],
+    inner: Float[np.ndarray, "folds inner"],
+) -> Int[np.ndarray, " events"]:
+    """Slice of each event between the inner edges of its own fold."""
+    found = np.zeros(len(score), np.int64)
+    for k, edges in enumerate(inner):
+        of_fold = fold == k
+        found[of_fold] = np.searchsorted(edges, score[of_fold], side="right")
+    return found
 
 
 def numbers_of_slices(largest: int) -> list[int]:

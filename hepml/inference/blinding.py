@@ -94,17 +94,3 @@ def count_data(
         settings.blind_above,
         [*(int(count) for count in counted), *[None] * (bins - opened)],
     )
-
-
-def place_in_edges(edges: Float[np.ndarray, "folds edges"]) -> Placing:
-    """Bins of a score whose edges differ between folds."""
-
-    def place(data: DataEvents) -> Int[np.ndarray, " events"]:
-        score = data.variables[0]
-        bins = np.zeros(len(score), np.int64)
-        for fold, inner in enumerate(edges[:, 1:-1]):
-            chosen = data.fold == fold
-            bins[chosen] = np.searchsorted(inner, score[chosen], side="right")
-        return bins
-
-    return place

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import expit
 
+from hepml.data.entries import root_sum_square
 from hepml.inference.events import Events
-from hepml.inference.metrics import Estimate, auc_difference, root_sum_square
-from hepml.training.calibration import balanced, derivatives, fit_line
+from hepml.inference.metrics import Estimate, auc_difference
+from hepml.training.calibration import balanced, derivatives, fit_line, gradients
 
 BINS = 12  # of the reliability diagram
 ALLOWED = 0.05  # departure of slope and offset that is not a matter of statistics
@@ -89,7 +90,7 @@ def check_closure(
         mean_of_mixture=mean_of_mixture(2 * expit(llr), events),
         kl_signal=mean(llr, events, events.signal),
         kl_background=mean(-llr, events, ~events.signal),
-        cross_entropy=mean_of_mixture(np.logaddexp(0, np.where(events.signal, -llr, llr)), events),
+        cross_entropy=mean_of_mixture(losses(llr, events), events),
         over_training=_over_training(llr, seen, events),
         reliability=reliability(llr, events),
     )
@@ -119,6 +120,11 @@ def mean(
     return Estimate(value, root_sum_square(influence, events.event_id[chosen]))
 
 
+def losses(llr: Float[np.ndarray, " events"], events: Events) -> Float[np.ndarray, " events"]:
+    """Cross-entropy of each event [nats], the classes being equally probable."""
+    return np.logaddexp(0, np.where(events.signal, -llr, llr))
+
+
 def mean_of_mixture(values: Float[np.ndarray, " events"], events: Events) -> Estimate:
     """Mean over both classes, each counted half."""
     share = balanced(events.weight, events.signal)
@@ -141,12 +147,7 @@ def calibration_line(
     share = balanced(events.weight, events.signal)
     design = np.stack([llr, np.ones_like(llr)])
     _, hessian = derivatives(design, at, share, events.signal)
-    gradients = share * (expit(at @ design) - events.signal) * design
-    # classes are normalised to their own sums, which therefore do not fluctuate
-    for chosen in (events.signal, ~events.signal):
-        of_class = gradients[:, chosen].sum(axis=1) / share[chosen].sum()
-        gradients[:, chosen] -= of_class[:, None] * share[chosen]
-    slopes, offsets = np.linalg.solve(hessian, gradients)
+    slopes, offsets = np.linalg.solve(hessian, gradients(design, at, share, events.signal))
     return (
         Estimate(line.slope, root_sum_square(slopes, events.event_id)),
         Estimate(line.offset, root_sum_square(offsets, events.event_id)),

@@ -59,10 +59,11 @@ def varied_weights(
         InputError: if a column is absent, or holds what is no number.
     """
     varied = {}
+    names = sample_names(samples) if any(s.weight for s in job.systematics.values()) else ()
     for name, systematic in job.systematics.items():
         for variation in (f"{name}_up", f"{name}_down") if systematic.weight else ():
             parts = []
-            for own, sample in zip(sample_names(samples), samples, strict=True):
+            for own, sample in zip(names, samples, strict=True):
                 column = f"weight_{variation}" if own in systematic.samples else "weight"
                 values = np.asarray(sample[column])[np.asarray(sample["label"]) >= 0]
                 if not np.isfinite(values).all():
@@ -136,12 +137,7 @@ def _weighted(
         )
 
     def copy(weight: Float[np.ndarray, " events"]) -> Copy:
-        columns = {
-            key: value[chosen]
-            for key, value in vars(replace(nominal.events, weight=weight)).items()
-            if key != "folds"
-        }
-        events = Events(**columns, folds=nominal.events.folds)
+        events = replace(nominal.events, weight=weight).only(chosen)
         return Copy(events, processes.of_event[chosen], nominal.variables[:, chosen])
 
     return Copies(copy(up), copy(down))

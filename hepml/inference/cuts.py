@@ -99,7 +99,7 @@ def _improved(
             kept = inside(variables[others], bounds[others])
             ends, better = _scanned(
                 variables[move][:, kept],
-                _only(events, kept),
+                events.only(kept),
                 [cuts[i] for i in move],
                 points,
                 goal,
@@ -112,18 +112,8 @@ def _improved(
     return bounds, merit
 
 
-def _only(events: Events, kept: Bool[np.ndarray, " events"]) -> Events:
-    return Events(
-        events.event_id[kept],
-        events.fold[kept],
-        events.signal[kept],
-        events.weight[kept],
-        events.folds,
-    )
-
-
 def _yields_of(kept: Bool[np.ndarray, " events"], events: Events) -> Yields:
-    return yields_in_cells(_only(events, kept), np.zeros(np.count_nonzero(kept), np.int64), 1)
+    return yields_in_cells(events.only(kept), np.zeros(np.count_nonzero(kept), np.int64), 1)
 
 
 def _scanned(

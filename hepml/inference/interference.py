@@ -108,7 +108,7 @@ class InterferenceLikelihood:
         inside = np.array([self.t(mu) < level for mu in grid])
         return tuple(
             (self._edge(grid, first, -1, level), self._edge(grid, last, 1, level))
-            for first, last in _runs(inside)
+            for first, last in runs(inside)
         )
 
     def _edge(
@@ -161,7 +161,7 @@ def fit(likelihood: InterferenceLikelihood, level: float = 1.0) -> InterferenceF
     return InterferenceFit(likelihood.mu, likelihood.t(0.0) ** 0.5, likelihood.intervals(level))
 
 
-def _runs(inside: np.ndarray) -> list[tuple[int, int]]:
+def runs(inside: np.ndarray) -> list[tuple[int, int]]:
     """First and last index of each run of True."""
     steps = np.diff(np.concatenate([[0], inside.astype(np.int8), [0]]))
     first, after = np.flatnonzero(steps > 0).tolist(), np.flatnonzero(steps < 0).tolist()

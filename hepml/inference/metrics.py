@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Integer
 
+from hepml.data.entries import root_sum_square
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -31,16 +33,6 @@ class Curve:
     threshold: Float[np.ndarray, " points"]
     signal: Float[np.ndarray, " points"]
     background: Float[np.ndarray, " points"]
-
-
-def root_sum_square(
-    shares: Float[np.ndarray, " entries"], event: Integer[np.ndarray, " entries"] | None
-) -> float:
-    """Error of Σ shares: √Σ (Σ of an event)²; without ``event`` each entry is an event."""
-    if event is not None:
-        identities, number = np.unique(event, return_inverse=True)
-        shares = np.bincount(number, shares, len(identities))
-    return float(np.sqrt(np.sum(shares**2)))
 
 
 def weighted_auc(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from hepml.inference.interference import InterferenceLikelihood, Terms
+from hepml.inference.interference import InterferenceLikelihood, Terms, runs
 
 LEVELS = (0.6826894921370859, 0.95)
 ROOTS = 81  # points in √µ between which a parabola finds the minimum
@@ -96,10 +96,8 @@ def interval(
     roots = np.linspace(0, np.sqrt(found.mu[-1]), 40 * (len(found.mu) - 1) + 1)
     critical = np.interp(roots, np.sqrt(found.mu), found.critical[:, level])
     inside = np.array([likelihood.t(root**2) for root in roots]) <= critical
-    steps = np.diff(np.concatenate([[0], inside.astype(np.int8), [0]]))
-    first, after = np.flatnonzero(steps > 0), np.flatnonzero(steps < 0)
-    ends = zip(roots[first] ** 2, roots[after - 1] ** 2, strict=True)
-    return tuple((float(low), float(high)) for low, high in ends)
+    mu = roots**2
+    return tuple((float(mu[first]), float(mu[last])) for first, last in runs(inside))
 
 
 def _drawn(

@@ -15,6 +15,7 @@ from scipy.stats import chi2, norm, poisson
 
 from hepml.errors import InputError
 from hepml.inference.binned import LEVEL
+from hepml.inference.intervals import beyond
 from hepml.inference.workspace import numpy_and_minuit, quiet, read_model
 
 _LOWEST = 0.99  # share of the µ at which a bin would be empty
@@ -153,12 +154,8 @@ class _Likelihood:
 
     def crossing(self, side: int) -> float:
         """Where -2Δln L is 1 on one side; the lowest µ there is if it is less there."""
-        lowest = self.fit_bounds[self.poi][0]
-        far = max(self.mu + 1.2 * side * self.sigma_mu, lowest)
-        for _ in range(_STEPS):
-            if far == lowest or self.t(far) >= 1:
-                break
-            far = max(self.mu + 2 * (far - self.mu), lowest)
+        start = self.mu + 1.2 * side * self.sigma_mu
+        far = beyond(self.t, self.mu, start, self.fit_bounds[self.poi][0])
         if self.t(far) < 1:
             return float(far)
         return float(brentq(lambda mu: self.t(mu) - 1, self.mu, far, xtol=1e-5 * self.sigma_mu))

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Int
 
-from hepml.inference.binning import Binning
-from hepml.inference.blinding import DataEvents, Placing, place_in_edges
+from hepml.inference.binning import Binning, slice_of_score
+from hepml.inference.blinding import DataEvents, Placing
 from hepml.inference.selection import Selection, passes
 
 
@@ -14,7 +14,8 @@ def placing(binning: Binning, selection: Selection) -> Placing:
     Edges and cut values of an event are those of its fold, chosen on nominal events.
     """
     if binning.edges is not None:
-        return place_in_edges(binning.edges)
+        inner = binning.edges[:, 1:-1]
+        return lambda events: slice_of_score(events.variables[0], events.fold, inner)
     # what fails is in no bin where it makes none of its own
     return working_point(selection) if len(binning.yields.signal) == 1 else _passed(selection)
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from hepml.config import InferenceJob
 from hepml.errors import InputError
 from hepml.inference.bootstrap import draw_replicas, spread
+from hepml.inference.closure import mean
 from hepml.inference.densities import Reference, morphings
 from hepml.inference.events import Events
 from hepml.inference.metrics import Estimate
@@ -113,11 +114,5 @@ def _slices(llr: Float[np.ndarray, " events"]) -> tuple[np.ndarray, int]:
 def _mean_ratio(llr: Float[np.ndarray, " events"], events: Events) -> Estimate:
     """Mean of the ratio over the background and its error, entries of one event together."""
     largest = llr.max()
-    ratio = np.exp(llr - largest)
-    chosen = ~events.signal
-    share = events.weight[chosen] / events.weight[chosen].sum()
-    mean = float(share @ ratio[chosen])
-    residual = share * (ratio[chosen] - mean)
-    _, event = np.unique(events.event_id[chosen], return_inverse=True)
-    error = float(np.sqrt(np.square(np.bincount(event, residual)).sum()))
-    return Estimate(mean * float(np.exp(largest)), error * float(np.exp(largest)))
+    found = mean(np.exp(llr - largest), events, ~events.signal)
+    return Estimate(found.value * float(np.exp(largest)), found.error * float(np.exp(largest)))

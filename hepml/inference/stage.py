@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from operator import or_
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,8 @@ from hepml.inference.methods import evaluate
 from hepml.inference.results import RESULT, TOYS, Result
 from hepml.inference.table import markdown
 from hepml.inference.varied import Varied
+
+T = TypeVar("T")
 
 
 def infer(
@@ -227,7 +230,9 @@ def compare(
     """
     read = [read_result(path) for path in results]
     networks = {name: _network(folders) for name, folders in models.items()}
-    by_toys = [TOYS.validate_json(path.read_bytes()) for path in toys]
+    by_toys = [
+        read_written(path, TOYS.validate_json, "no toys", "hepml merge-toys") for path in toys
+    ]
     comparison = with_toys(compared(read, networks), by_toys)
     write_json(output / "comparison.json", _as_json(comparison))
     with new_file(output / "comparison.csv") as path, path.open("w", newline="") as file:
@@ -244,12 +249,29 @@ def _as_json(comparison: Comparison) -> dict[str, object]:
 
 def read_result(path: Path) -> Result:
     """What :func:`infer` wrote."""
+    return read_written(path, RESULT.validate_json, "not a result", "hepml infer")
+
+
+def read_written(path: Path, parse: Callable[[bytes], T], kind: str, command: str) -> T:
+    """A JSON file which a command writes.
+
+    Args:
+        path: of the file.
+        parse: makes of its bytes what is in it.
+        kind: what the file is not, if it is of another version.
+        command: that writes it.
+
+    Raises:
+        InputError: if it is absent or not of this version.
+    """
     try:
-        return RESULT.validate_json(path.read_bytes())
+        return parse(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{path}: no such result; run `hepml infer`") from None
+        raise InputError(f"{path}: no such result; run `{command}`") from None
     except ValidationError as error:
-        raise InputError(f"{path}: not a result of this version: {error}") from None
+        raise InputError(
+            f"{path}: {kind} of this version; run `{command}` again: {error}"
+        ) from None
 
 
 def _network(folders: tuple[Path, ...]) -> Network:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
+from hepml.inference.intervals import beyond
 from hepml.inference.morphing import Morphing, Place, Varied, rate_only
 from hepml.inference.newton import At, covariance, minimise
 
@@ -222,7 +223,10 @@ def best_fit(likelihood: UnbinnedLikelihood, mu: float | None = None) -> Optimum
 
 def profiled(likelihood: UnbinnedLikelihood, mu: float | None = None) -> np.ndarray:
     """-2 ln L of each set at the best fit, or at the best α for a given µ."""
-    fit = best_fit(likelihood, mu)
+    return _value_at(likelihood, best_fit(likelihood, mu))
+
+
+def _value_at(likelihood: UnbinnedLikelihood, fit: Optimum) -> np.ndarray:
     return likelihood.value(np.concatenate([fit.mu[:, None], fit.alpha], axis=1))
 
 
@@ -243,7 +247,7 @@ class Scan:
     def __init__(self, data: Data, sources: Sources) -> None:
         self.likelihood = UnbinnedLikelihood(data, sources)
         self.best = best_fit(self.likelihood)
-        self._least = profiled(self.likelihood)[0]
+        self._least = _value_at(self.likelihood, self.best)[0]
 
     def t(self, mu: float) -> float:
         """-2 ln L of µ with α profiled, over that of the best fit."""
@@ -256,9 +260,7 @@ class Scan:
         lowest = -0.999 / float((data.signal / data.background)[0] * data.ratio.max())
         ends = []
         for side in (-1, 1):
-            far = max(best + 1.3 * side * sigma, lowest)
-            while self.t(far) < 1 and far != lowest:
-                far = max(best + 2 * (far - best), lowest)
+            far = beyond(self.t, best, best + 1.3 * side * sigma, lowest)
             end = far if self.t(far) < 1 else brentq(lambda mu: self.t(mu) - 1, best, far)
             ends.append(float(end))
         return ends[0], ends[1]

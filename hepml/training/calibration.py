@@ -106,6 +106,24 @@ def derivatives(
     return gradient, hessian
 
 
+def gradients(
+    design: Float[np.ndarray, "2 events"],
+    at: Float[np.ndarray, "2"],
+    share: Float[np.ndarray, " events"],
+    signal: Bool[np.ndarray, " events"],
+) -> Float[np.ndarray, "2 events"]:
+    """What each event adds to the gradient of the cross-entropy.
+
+    Classes are normalised to their own sums, which therefore do not fluctuate: each class adds up
+    to zero.
+    """
+    of_each = share * (expit(at @ design) - signal) * design
+    for chosen in (signal, ~signal):
+        of_class = of_each[:, chosen].sum(axis=1) / share[chosen].sum()
+        of_each[:, chosen] -= of_class[:, None] * share[chosen]
+    return of_each
+
+
 def _step(
     gradient: Float[np.ndarray, "2"],
     hessian: Float[np.ndarray, "2 2"],

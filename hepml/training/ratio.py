@@ -12,12 +12,20 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
-from scipy.special import expit
 from torch import nn
 
 from hepml.config import Map
+from hepml.data.entries import root_sum_square
 from hepml.training.batches import Batches
-from hepml.training.calibration import IDENTITY, WIDTH, Line, balanced, derivatives, fit_line
+from hepml.training.calibration import (
+    IDENTITY,
+    WIDTH,
+    Line,
+    balanced,
+    derivatives,
+    fit_line,
+    gradients,
+)
 
 _AT_ONCE = 4096  # events, which bounds memory
 _KEPT = "the logit is kept as it is, uncalibrated"
@@ -142,21 +150,17 @@ def _fitted(held_out: HeldOut, map_: Map) -> tuple[Line, Float[np.ndarray, "2"]]
         parameters = np.array([line.slope, line.offset])
         _, hessian = derivatives(design, parameters, share, signal)
         hessian = hessian + np.square(share).sum() / WIDTH**2 * np.eye(2)
-        return share * (expit(parameters @ design) - signal) * design, hessian
+        return gradients(design, parameters, share, signal), hessian
 
     together = map_ == "platt"
     first = fit_line(x, signal, held_out.weight, WIDTH, "both" if together else "slope")
     line = first if together else fit_line(x, signal, held_out.weight, WIDTH, "offset", first)
-    gradients, matrix = at(line)
+    of_each, matrix = at(line)
     if not together:  # the slope comes from its own fit, without an offset
         of_slope, hessian = at(first)
-        gradients[0], matrix[0] = of_slope[0], [hessian[0, 0], 0.0]
-    # classes are normalised to their own sums, which therefore do not fluctuate
-    for chosen in (signal, ~signal):
-        of_class = gradients[:, chosen].sum(axis=1) / share[chosen].sum()
-        gradients[:, chosen] -= of_class[:, None] * share[chosen]
-    influences = np.linalg.solve(matrix, gradients)
-    return line, np.array([_error(each, held_out.event_id) for each in influences])
+        of_each[0], matrix[0] = of_slope[0], [hessian[0, 0], 0.0]
+    influences = np.linalg.solve(matrix, of_each)
+    return line, np.array([root_sum_square(each, held_out.event_id) for each in influences])
 
 
 def _described(
@@ -172,7 +176,7 @@ def _described(
     with np.errstate(over="ignore", invalid="ignore"):
         ratio = np.exp(line(held_out.x[background]))
         mean = float(share @ ratio)
-        error = _error(share * (ratio - mean), held_out.event_id[background])
+        error = root_sum_square(share * (ratio - mean), held_out.event_id[background])
     known = np.isfinite(mean) and np.isfinite(error)
     return Calibration(
         map=map_,
@@ -184,9 +188,3 @@ def _described(
         events=len(held_out.x),
         warning=warning,
     )
-
-
-def _error(influence: Float[np.ndarray, " n"], event_id: Integer[np.ndarray, " n"]) -> float:
-    """Standard error of a sum, entries of one event together."""
-    identities, number = np.unique(event_id, return_inverse=True)
-    return float(np.sqrt(np.square(np.bincount(number, influence, len(identities))).sum()))

@@ -12,7 +12,6 @@ from hepml.config import Analysis, OwnOnFeatures, TrainingJob, inputs_of
 from hepml.config.models import Mlp
 from hepml.data.folds import assign_folds, splitmix64
 from hepml.data.store import Columns, ColumnWriter, open_columns
-from hepml.errors import InputError
 from hepml.inference.detectors.questions import (
     Finding,
     disjoint,
@@ -24,7 +23,7 @@ from hepml.inference.detectors.questions import (
 )
 from hepml.inference.diagnostics.record import DIAGNOSTICS
 from hepml.inference.events import Events
-from hepml.inference.stage import read_events, read_ratios
+from hepml.inference.stage import read_events, read_ratios, read_written
 from hepml.inputs import open_source
 from hepml.jobs import inference_job, training_job
 from hepml.models.own import import_factory
@@ -69,9 +68,9 @@ def _of_model(
     if inputs_of(settings) == "sets":
         yield _symmetric(analysis, results, model, samples)
     path = results / "inference" / f"{model}.closure.json"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the workflow first")
-    yield within_limit(DIAGNOSTICS.validate_json(path.read_bytes()).limit)
+    yield within_limit(
+        read_written(path, DIAGNOSTICS.validate_json, "no diagnostics", "hepml diagnose").limit
+    )
 
 
 def _symmetric(analysis: Analysis, results: Path, model: str, samples: list[Columns]) -> Finding:

@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from hepml.config import DiagnosticsJob
-from hepml.inference.closure import mean_of_mixture
+from hepml.inference.closure import losses, mean_of_mixture
 from hepml.inference.diagnostics.oracle import Limit, distance, limit
-from hepml.inference.diagnostics.overtraining import cross_entropy, overtraining
+from hepml.inference.diagnostics.overtraining import overtraining
 from hepml.inference.diagnostics.record import Checks, Diagnostics
 from hepml.inference.diagnostics.reweighting import reweighted
 from hepml.inference.diagnostics.sculpting import Sculpting, sculpting
@@ -74,7 +74,7 @@ def _with_checks(
     tested = np.stack([variables[name] for name in job.variables])
     checks = [
         Checks(
-            mean_of_mixture(cross_entropy(llr[k], events.only(k)), events.only(k)),
+            mean_of_mixture(losses(llr[k], events.only(k)), events.only(k)),
             auc,
             trained,
             None if exact is None else distance(llr[k], exact[k], events.only(k)),

@@ -7,8 +7,7 @@ from jaxtyping import Float
 
 from hepml.config import InferenceJob
 from hepml.inference.bootstrap import spread
-from hepml.inference.closure import mean_of_mixture
-from hepml.inference.diagnostics.overtraining import cross_entropy
+from hepml.inference.closure import losses, mean_of_mixture
 from hepml.inference.events import Events
 from hepml.inference.metrics import Estimate, auc_difference
 from hepml.inference.shapes import shape_of_score
@@ -56,7 +55,7 @@ def distance(
         events: both classes, of all samples or some.
     """
     columns = events.signal, events.weight, events.event_id
-    excess = cross_entropy(llr, events) - cross_entropy(exact, events)
+    excess = losses(llr, events) - losses(exact, events)
     square = mean_of_mixture((llr - exact) ** 2, events)
     rmse = np.sqrt(max(square.value, 0.0))
     error = square.error / (2 * rmse) if rmse > 0 else 0.0

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import kstwo
 
-from hepml.inference.closure import mean_of_mixture
+from hepml.data.entries import sums_of_events
+from hepml.inference.closure import losses, mean_of_mixture
 from hepml.inference.events import Events
 from hepml.inference.metrics import Estimate, auc_difference
 
@@ -95,8 +96,7 @@ def kolmogorov_smirnov(
 
 def effective_events(events: Events) -> float:
     """(Σw)²/Σw², the sum over events of the squared sum of the weights of their entries."""
-    identities, number = np.unique(events.event_id, return_inverse=True)
-    of_event = np.bincount(number, events.weight, len(identities))
+    of_event = sums_of_events(events.weight, events.event_id)
     return float(of_event.sum() ** 2 / np.square(of_event).sum())
 
 
@@ -130,17 +130,10 @@ def _overtraining(
     tests: list[KolmogorovSmirnov],
 ) -> Overtraining:
     of_these = events.only(chosen)
-    losses = [cross_entropy(score[chosen], of_these) for score in (llr, seen)]
+    unseen, learned = (losses(score[chosen], of_these) for score in (llr, seen))
     columns = of_these.signal, of_these.weight, of_these.event_id
     return Overtraining(
         auc_difference((seen[chosen], llr[chosen]), *columns),
-        mean_of_mixture(losses[0] - losses[1], of_these),
+        mean_of_mixture(unseen - learned, of_these),
         *tests,
     )
-
-
-def cross_entropy(
-    llr: Float[np.ndarray, " events"], events: Events
-) -> Float[np.ndarray, " events"]:
-    """Loss of each event [nats], the classes being equally probable."""
-    return np.logaddexp(0, np.where(events.signal, -llr, llr))

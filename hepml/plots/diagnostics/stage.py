@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from hepml.errors import InputError
 from hepml.inference.diagnostics.record import DIAGNOSTICS, Diagnostics
+from hepml.inference.stage import read_written
 from hepml.plots.diagnostics.reweighting import reweighting_figure
 from hepml.plots.diagnostics.sculpting import nothing_to_draw, sculpting_figure
 from hepml.plots.style import Caption, save
@@ -44,14 +42,5 @@ def plot_sculpting(result: Path, labels: Mapping[str, str], caption: Caption, st
 
 
 def read_diagnostics(path: Path) -> Diagnostics:
-    """Read what ``hepml diagnose`` wrote.
-
-    Raises:
-        InputError: if it is of another version.
-    """
-    try:
-        return DIAGNOSTICS.validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise InputError(
-            f"{path}: no diagnostics of this version; run `hepml diagnose` again: {error}"
-        ) from None
+    """What ``hepml diagnose`` wrote."""
+    return read_written(path, DIAGNOSTICS.validate_json, "no diagnostics", "hepml diagnose")
