@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from hepml.inference.interpolation import Factors
+from hepml.inference.interpolation import Curve, Factors
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,32 @@ class Varied:
     Attributes:
         rate: over the nominal one.
         rate_slope: of its logarithm.
+        rate_bend: second derivative of its logarithm.
         shape: density over the nominal one.
         shape_slope: of its logarithm; zero for sources without a shape.
+        shape_bend: second derivative of its logarithm but for the normalisation.
+        norm_bend: second derivatives of the logarithm of the normalisation.
     """
 
     rate: Float[np.ndarray, " sets"]
     rate_slope: Float[np.ndarray, "sets sources"]
+    rate_bend: Float[np.ndarray, "sets sources"]
     shape: Float[np.ndarray, " sets #cells"]
     shape_slope: Float[np.ndarray, " sets sources #cells"]
+    shape_bend: Float[np.ndarray, " sets sources #cells"]
+    norm_bend: Float[np.ndarray, "sets sources sources"]
+
+    def curvature(
+        self, weight: Float[np.ndarray, "sets cells"]
+    ) -> Float[np.ndarray, "sets sources sources"]:
+        """Σ weight · second derivatives of a density over that density."""
+        slope = self.rate_slope[..., None] + self.shape_slope
+        slope = np.broadcast_to(slope, (*slope.shape[:2], weight.shape[1]))
+        total = weight.sum(axis=1)[:, None]
+        bend = self.rate_bend * total + (self.shape_bend * weight[:, None]).sum(axis=2)
+        products = (weight[:, None] * slope) @ slope.swapaxes(1, 2)
+        own = bend[:, :, None] * np.eye(bend.shape[1])
+        return products + own - self.norm_bend * total[..., None]
 
 
 @dataclass(frozen=True)
@@ -85,19 +103,34 @@ class Morphing:
     def __call__(self, alpha: Float[np.ndarray, "sets sources"], place: Place) -> Varied:
         """Rate and shape at α in cells that lie among the nodes."""
         rates = self._factors[0](alpha)
-        rate, rate_slope = rates.value.prod(axis=1), rates.slope / rates.value
+        of_rate = rates.value.prod(axis=1), *_logarithmic(rates)
         slope = np.zeros((*alpha.shape, len(place.node) if len(self.shaped) else 1))
+        bend, norm_bend = np.zeros_like(slope), np.zeros((*alpha.shape, alpha.shape[1]))
         if not len(self.shaped):
-            return Varied(rate, rate_slope, np.ones((len(alpha), 1)), slope)
+            return Varied(*of_rate, np.ones((len(alpha), 1)), slope, bend, norm_bend)
         at_nodes = self._factors[1](alpha[:, None, self.shaped])
         logs = np.log(at_nodes.value).sum(axis=2)  # sets, nodes
-        slopes = (at_nodes.slope / at_nodes.value).swapaxes(1, 2)  # sets, shaped, nodes
+        slopes, bends = (x.swapaxes(1, 2) for x in _logarithmic(at_nodes))  # sets, shaped, nodes
         there = self._reference_place
         share = self.weight * np.exp(there(logs))
         norm = share.sum(axis=1)
-        norm_slope = (share[:, None] * there(slopes)).sum(axis=2) / norm[:, None]
+        share = (share / norm[:, None])[:, None]
+        at_reference = there(slopes)
+        norm_slope = (share * at_reference).sum(axis=2)
+        products = (share * at_reference) @ at_reference.swapaxes(1, 2)
+        own = (share * there(bends)).sum(axis=2)[:, :, None] * np.eye(len(self.shaped))
+        norm_bend[:, self.shaped[:, None], self.shaped] = (
+            products + own - norm_slope[:, :, None] * norm_slope[:, None, :]
+        )
         slope[:, self.shaped] = place(slopes) - norm_slope[..., None]
-        return Varied(rate, rate_slope, np.exp(place(logs)) / norm[:, None], slope)
+        bend[:, self.shaped] = place(bends)
+        return Varied(*of_rate, np.exp(place(logs)) / norm[:, None], slope, bend, norm_bend)
+
+
+def _logarithmic(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """First and second derivative of the logarithm."""
+    slope = curve.slope / curve.value
+    return slope, curve.curvature / curve.value - slope**2
 
 
 def rate_only(rates: Float[np.ndarray, "2 sources"]) -> Morphing:

@@ -179,7 +179,7 @@ class UnbinnedLikelihood:
         Float[np.ndarray, "sets parameters parameters"],
         Float[np.ndarray, "sets parameters parameters"],
     ]:
-        """Gradient of -ln L, and twice the Hessian of a linear density, Σ n gᵀg/λ²."""
+        """Of -ln L: gradient, Hessian, and that of a linear density, Σ n gᵀg/λ²."""
         data, mu = self.data, at[:, 0]
         d = self._densities(at)
         of_signal, of_background = d.of_signal, d.of_background
@@ -201,8 +201,32 @@ class UnbinnedLikelihood:
         weighted = data.number[:, None] * slope
         gradient = np.concatenate(expected, axis=1) - weighted.sum(axis=2)
         gradient[:, 1:] += at[:, 1:]
-        hessian = weighted @ slope.swapaxes(1, 2) + np.diag([0.0, *np.ones(at.shape[1] - 1)])
-        return gradient, hessian, hessian
+        linear = weighted @ slope.swapaxes(1, 2) + np.diag([0.0, *np.ones(at.shape[1] - 1)])
+        return gradient, linear + self._bent(d, mu, density), linear
+
+    def _bent(
+        self,
+        d: _Densities,
+        mu: Float[np.ndarray, " sets"],
+        density: Float[np.ndarray, "sets cells"],
+    ) -> Float[np.ndarray, "sets parameters parameters"]:
+        """Second derivatives of ν - Σ n λ''/λ, λ'' being those of the density."""
+        data, sources = self.data, self.sources.number
+        bent = np.zeros((len(mu), sources + 1, sources + 1))
+        signal = data.signal * d.of_signal.rate
+        share = data.number / density
+        own = np.eye(sources)
+        for expected, number, varied in (
+            (mu * signal, share * mu[:, None] * d.signal, d.of_signal),
+            (data.background * d.of_background.rate, share * d.background, d.of_background),
+        ):
+            slope = varied.rate_slope
+            of_rate = slope[:, :, None] * slope[:, None, :] + varied.rate_bend[:, :, None] * own
+            bent[:, 1:, 1:] += expected[:, None, None] * of_rate - varied.curvature(number)
+        by_alpha = d.of_signal.rate_slope[..., None] + d.of_signal.shape_slope
+        mixed = ((share * d.signal)[:, None] * by_alpha).sum(axis=2)
+        bent[:, 0, 1:] = bent[:, 1:, 0] = signal[:, None] * d.of_signal.rate_slope - mixed
+        return bent
 
 
 def best_fit(likelihood: UnbinnedLikelihood, mu: float | None = None) -> Optimum:

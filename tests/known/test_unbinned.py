@@ -158,7 +158,7 @@ def test_a_shape_and_rate_is_interpolated_from_its_variations(expected):
     assert z == pytest.approx(3.7113, abs=6e-5)
 
 
-def test_gradient_with_shapes_is_a_difference(expected):
+def test_gradient_and_hessian_with_shapes_are_differences(expected):
     x, up = shifted(1)
     ratios = np.stack([shifted(-1)[1] / 0.95, up / 1.05])[..., None]
     weight = norm.pdf(x) / norm.pdf(x).sum()
@@ -168,8 +168,10 @@ def test_gradient_with_shapes_is_a_difference(expected):
     ]
     likelihood = UnbinnedLikelihood(expected, sources_of(*both, x))
     at = np.array([[0.4, 1.3, -0.6]])
-    gradient = likelihood.derivatives(at)[0][0]
+    gradient, hessian, _ = (values[0] for values in likelihood.derivatives(at))
     for i in range(3):
         step = np.eye(3)[i] * 1e-5
         difference = (likelihood.value(at + step) - likelihood.value(at - step))[0] / 4e-5
         assert gradient[i] == pytest.approx(difference, rel=1e-6)
+        ends = [likelihood.derivatives(at + sign * step)[0][0] for sign in (1, -1)]
+        np.testing.assert_allclose(hessian[i], (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-6)
