@@ -1,5 +1,7 @@
 """What a reader of the numbers should know: the warnings of a method."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from hepml.config import InferenceJob
@@ -16,6 +18,7 @@ from hepml.inference.workspace import PyhfCheck
 
 FEW_EVENTS = 5.0  # expected background below which the asymptotic formulae are optimistic
 LARGEST_LOSS = 0.2  # of Z by the statistics of the simulated background, before it is warned of
+LEAST_CHANGE = 0.05  # of the counted background by a systematic, before it is warned of
 LARGEST_BIAS = 0.1  # of µ in the unbinned fit before it is warned of
 LARGEST_MEAN_ERROR = 0.2  # relative, of the mean ratio of the background, likewise
 
@@ -95,6 +98,24 @@ def of_toys(job: InferenceJob) -> list[str]:
     return [
         "toys of the binned fit know the normalisation of the background and the statistics of the "
         "simulation; other systematics are not in them"
+    ]
+
+
+def of_variations(job: InferenceJob, counted: Mapping[str, float], raw: int) -> list[str]:
+    """Changes of the counted background that the few events kept do not tell from chance.
+
+    Args:
+        job: with its systematics.
+        counted: source: relative uncertainty of the background at the working point.
+        raw: simulated background events there; of independent samples the relative difference would
+            scatter by √(2/raw), of changed copies by less.
+    """
+    return [
+        f"{systematic.title or name} changes the counted background by {counted[name]:.0%}, which "
+        f"the {raw} simulated events kept hardly tell from chance, and no error has that in it; "
+        "simulate more background"
+        for name, systematic in job.systematics.items()
+        if systematic.objects and LEAST_CHANGE < counted.get(name, 0.0) < 2 / raw**0.5
     ]
 
 

@@ -17,6 +17,7 @@ from hepml.inference.cautions import (
     of_selection,
     of_shape,
     of_toys,
+    of_variations,
     of_weights,
 )
 from hepml.inference.closure import check_closure
@@ -150,6 +151,7 @@ def evaluate(
             *of_shape(shape),
             *failed,
             *of_toys(job),
+            *of_variations(job, uncertainties.counted, point.background.raw),
             *of_weights(events),
         ],
     )

@@ -12,6 +12,7 @@ from hepml.artifacts import new_folder
 from hepml.config import Cut, Systematic
 from hepml.data.store import ColumnWriter
 from hepml.errors import InputError
+from hepml.inference.cautions import of_variations
 from hepml.inference.stage import infer
 from hepml.inference.varied import Varied
 
@@ -124,6 +125,14 @@ def test_counting_knows_all_sources(analysis, make_job):
     assert 0.07 < counted["tilt"] < 0.1  # tanh x beyond x = 1, less than 1
     total = np.sqrt(0.03**2 + 0.2**2 + counted["tilt"] ** 2)
     assert result["counting_uncertainty"] == pytest.approx(total)
+
+
+def test_changes_that_few_events_cannot_show_are_warned_of(make_job):
+    job = make_job().model_copy(update={"systematics": {"scale": SCALE, "tilt": TILT}})
+    (said,) = of_variations(job, {"scale": 0.2, "tilt": 0.2}, 30)  # 6 of 30, and √(2/30) = 0.26
+    assert said.startswith("scale changes the counted background by 20%, which the 30 simulated")
+    assert not of_variations(job, {"scale": 0.2}, 1000)
+    assert not of_variations(job, {"scale": 0.01}, 30)
 
 
 @pytest.mark.parametrize(
