@@ -72,7 +72,7 @@ def test_all_images_are_drawn_and_nothing_is_fetched(visit, analysis, drawn, sou
     output = drawn / "report.html"
     write_report(analysis, sources, output)
     seen, console, requests = visit(output.read_text(encoding="utf-8"), width)
-    assert len(seen["images"]) == len(sources.figures) == 9
+    assert len(seen["images"]) == len(sources.figures) > 0
     assert min(seen["images"]) > 0
     assert seen["overhang"] <= 0  # nothing sticks out to the side
     assert console == []
