@@ -7,19 +7,20 @@ from typing import Any
 import click
 
 from hepml.errors import InputError
+from hepml.inference.commands import compare, diagnose, infer, merge_toys, toys
 from hepml.options import (
     ExistingFile,
     ExistingFolder,
     File,
     Folder,
+    StageGroup,
     device_option,
     factory_option,
-    varied_options,
 )
 from hepml.plots.commands import plot
 
 
-class _Stages(click.Group):
+class _Stages(StageGroup):
     """Lists the stages in the order data flows through them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -150,95 +151,8 @@ def export(network: Path, data: tuple[Path, ...], factory: Any, output: Path) ->
     stage.export(network, data, output, factory, _say)
 
 
-@hepml.command()
-@click.argument("data", nargs=-1, required=True, type=ExistingFolder)
-@click.option("--scores", multiple=True, type=ExistingFile, help="one per sample; none for cuts")
-@varied_options
-@click.option("--settings", required=True, help="JSON: method, title, cuts, inference, folds, seed")
-@click.option("--output", required=True, type=File, help="JSON")
-@click.option("--workspace", required=True, type=File, help="pyhf workspace")
-def infer(
-    data: tuple[Path, ...],
-    scores: tuple[Path, ...],
-    varied: Any,  # noqa: ANN401
-    settings: str,
-    output: Path,
-    workspace: Path,
-) -> None:
-    """Turn the scores of a model, or the cuts, into significances and limits."""
-    from hepml.config import InferenceJob
-    from hepml.configfile import parse
-    from hepml.inference import stage
-
-    job = parse(InferenceJob, settings, "--settings")
-    stage.infer(job, data, scores, output, workspace, varied)
-
-
-@hepml.command()
-@click.argument("data", nargs=-1, required=True, type=ExistingFolder)
-@click.option("--scores", multiple=True, type=ExistingFile, help="one per sample; none for cuts")
-@click.option(
-    "--settings", required=True, help="JSON: as for infer, and variables, complete, exact"
-)
-@click.option("--output", required=True, type=File, help="JSON")
-def diagnose(data: tuple[Path, ...], scores: tuple[Path, ...], settings: str, output: Path) -> None:
-    """Find out whether a score can be trusted as a likelihood ratio."""
-    from hepml.config import DiagnosticsJob
-    from hepml.configfile import parse
-    from hepml.inference.diagnostics import stage
-
-    stage.diagnose(parse(DiagnosticsJob, settings, "--settings"), data, scores, output)
-
-
-@hepml.command()
-@click.argument("result", type=ExistingFile)
-@click.option("--toys", required=True, type=click.IntRange(1), help="how many in all parts")
-@click.option("--part", default=(0, 1), type=(int, int), help="its number from 0, and of how many")
-@click.option("--output", required=True, type=File, help="npz")
-def toys(result: Path, toys: int, part: tuple[int, int], output: Path) -> None:
-    """Draw toy data sets of one method, or a part of them."""
-    from hepml.inference.toys import stage
-
-    if not 0 <= part[0] < part[1]:
-        raise InputError(f"--part: {part[0]} is not one of {part[1]} parts, counted from 0")
-    stage.draw_toys(result, toys, part, output)
-
-
-@hepml.command("merge-toys")
-@click.argument("result", type=ExistingFile)
-@click.argument("parts", nargs=-1, required=True, type=ExistingFile)
-@click.option("--toys", required=True, type=click.IntRange(2), help="how many in all parts")
-@click.option("--output", required=True, type=File, help="JSON")
-def merge_toys(result: Path, parts: tuple[Path, ...], toys: int, output: Path) -> None:
-    """Turn the toys of one method into significances without asymptotic formulae."""
-    from hepml.inference.toys import stage
-
-    stage.merge_toys(result, parts, toys, output)
-
-
-@hepml.command()
-@click.argument("results", nargs=-1, required=True, type=ExistingFile)
-@click.option("--model", "models", multiple=True, type=(str, ExistingFolder), help="NAME FOLDER")
-@click.option("--luminosity", required=True, type=float, help="of the expected events [fb⁻¹]")
-@click.option("--toys", multiple=True, type=ExistingFile, help="of merge-toys; one per method")
-@click.option("--output", required=True, type=Folder, help="for comparison.json, .csv and .md")
-def compare(
-    results: tuple[Path, ...],
-    models: tuple[tuple[str, Path], ...],
-    luminosity: float,
-    toys: tuple[Path, ...],
-    output: Path,
-) -> None:
-    """Compare methods on the same events, with errors of the differences."""
-    from hepml.inference import stage
-
-    folders: dict[str, tuple[Path, ...]] = {}
-    for name, folder in models:
-        folders[name] = (*folders.get(name, ()), folder)
-    stage.compare(results, folders, output, luminosity, toys)
-
-
-hepml.add_command(plot)
+for command in (infer, diagnose, toys, merge_toys, compare, plot):
+    hepml.add_command(command)
 
 
 @hepml.command()
@@ -275,7 +189,7 @@ def provenance(files: tuple[Path, ...], settings: str, output: Path) -> None:
     write_json(output, record(files, json.loads(settings)))
 
 
-@hepml.command()
+@hepml.command(cls=click.Command)
 @click.argument("config", type=File)
 @click.option("--closure", is_flag=True, help="look for cheating in results/<analysis> instead")
 def check(config: Path, closure: bool) -> None:
@@ -294,7 +208,34 @@ def check(config: Path, closure: bool) -> None:
     click.echo(f"{config}: {samples} samples, all is well")
 
 
-@hepml.command()
+@hepml.command(cls=click.Command)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--config",
+    type=File,
+    default="config/config.yaml",
+    show_default=True,
+    help="what to compare with",
+)
+@click.option("--json", "as_json", is_flag=True, help="print the whole record")
+def explain(file: Path, config: Path, as_json: bool) -> None:
+    """Say what made a file, and what of that differs today, back to the ntuples."""
+    import json
+
+    from hepml.configfile import load
+    from hepml.explain import explain as account_of
+    from hepml.explain import told
+
+    analysis = load(config) if config.is_file() or _given("config") else None
+    account = account_of(file, analysis)
+    if as_json:
+        click.echo(json.dumps(account.record, indent=1, ensure_ascii=False))
+        return
+    for line in told(account, str(config)):
+        click.echo(line)
+
+
+@hepml.command(cls=click.Command)
 @click.option("--json", "schema", required=True, type=File, help="JSON schema to write")
 @click.option("--page", required=True, type=File, help="Markdown page to write")
 def schema(schema: Path, page: Path) -> None:
@@ -303,6 +244,12 @@ def schema(schema: Path, page: Path) -> None:
 
     schema.write_text(reference.schema(), encoding="utf-8")
     page.write_text(reference.page(), encoding="utf-8")
+
+
+def _given(option: str) -> bool:
+    """Whether the user gave an option of this command."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not click.core.ParameterSource.DEFAULT
 
 
 def _detect(config: Path) -> None:

@@ -1,6 +1,9 @@
 """Kinds of parameters that several subcommands have."""
 
-from collections.abc import Callable
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,87 @@ Folder = click.Path(path_type=Path, file_okay=False)
 File = click.Path(path_type=Path, dir_okay=False)
 ExistingFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 ExistingFile = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+class Stage(click.Command):
+    """A command that leaves a record of what made each file (:mod:`hepml.records`).
+
+    Args:
+        made: names of the files in its output folder, if that is not wholly its own, or endings
+            that follow an output without one.
+    """
+
+    def __init__(self, *arguments: Any, made: tuple[str, ...] = (), **others: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **others)
+        self._made = made
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
+        """Run the command; then write down what it was."""
+        started = time.time()
+        result = super().invoke(ctx)
+        from hepml.records import Run, write_records
+
+        outputs = [path for p in self.params if _is_output(p) for path in self._outputs(ctx, p)]
+        inputs = [path for p in self.params if not _is_output(p) for path in _inputs(ctx, p)]
+        path = ctx.command_path.split(" ", 1)[-1]
+        run = Run(
+            command=path,
+            settings=_settings(ctx.params.get("settings")),
+            options=_scalars(ctx.params),
+            inputs=list({str(path): path for path in inputs}.values()),
+            started=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            seconds=time.time() - started,
+        )
+        try:
+            write_records(run, [path for path in outputs if path.exists()])
+        except OSError as error:  # the result is whole; only nobody can ask where it came from
+            click.echo(f"hepml: no record of what made {outputs[0]}: {error}", err=True)
+        return result
+
+    def _outputs(self, ctx: click.Context, parameter: click.Parameter) -> list[Path]:
+        path = ctx.params[str(parameter.name)]
+        if self._made and self._made[0].startswith("."):
+            return [path.with_name(path.name + ending) for ending in self._made]
+        return [path / name for name in self._made] or [path]
+
+
+class StageGroup(click.Group):
+    """Commands that leave records."""
+
+    command_class = Stage
+
+
+def _is_output(parameter: click.Parameter) -> bool:
+    return isinstance(parameter.type, click.Path) and not parameter.type.exists
+
+
+def _inputs(ctx: click.Context, parameter: click.Parameter) -> Iterator[Path | str]:
+    """Files and folders that a parameter names; URLs as text."""
+    value = ctx.params[str(parameter.name)]
+    if parameter.name == "files":  # of the data stage, which may be URLs
+        yield from (name if "://" in name else Path(name) for name in map(str, value))
+    else:
+        yield from _paths(value)
+
+
+def _paths(value: object) -> Iterator[Path]:
+    if isinstance(value, Path):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _paths(each)
+    elif isinstance(file := getattr(value, "file", None), Path):  # a user's own network
+        yield file
+
+
+def _settings(text: object) -> object:
+    return json.loads(text) if isinstance(text, str) else None
+
+
+def _scalars(params: Mapping[str, object]) -> dict[str, object]:
+    """Options that are numbers or devices: what the settings and the inputs do not tell."""
+    found = {n: str(x) if n == "device" else x for n, x in params.items() if x is not None}
+    return {n: x for n, x in found.items() if n == "device" or isinstance(x, int | float)}
 
 
 def _device(context: click.Context, option: click.Parameter, name: str) -> Any:  # noqa: ANN401, ARG001

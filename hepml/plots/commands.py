@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from hepml.options import ExistingFile, ExistingFolder, File, runtime_options
+from hepml.options import ExistingFile, ExistingFolder, File, StageGroup, runtime_options
 
 Parameter = Callable[[Callable[..., None]], Callable[..., None]]
 
 
-@click.group()
+@click.group(cls=StageGroup)
 def plot() -> None:
     """Draw one figure: PDF, PNG and the numbers it shows."""
 
@@ -64,7 +64,7 @@ def _add(name: str, summary: str, *parameters: Parameter, stage: str = "hepml.pl
     every: tuple[Parameter, ...] = (*parameters, _CAPTION, _OUTPUT)
     for parameter in reversed(every):  # as decorators are applied, the last one first
         command = parameter(command)
-    plot.command(name, help=summary)(command)
+    plot.command(name, help=summary, made=(".png", ".pdf", ".json"))(command)
 
 
 def _labels(context: click.Context, option: click.Parameter, text: str) -> Any:  # noqa: ANN401, ARG001

@@ -96,7 +96,7 @@ def judged(tmp_path_factory, make_job):
 def make_job():
     def make(method="mlp", cuts=(), **settings):
         inference = Inference(
-            **{"background_uncertainty": 0.1, "replicas": 20, "bins": 4} | settings
+            **{"background_uncertainty": 0.1, "replicas": 10, "bins": 4} | settings
         )
         return InferenceJob(
             method=method, title=method.upper(), cuts=cuts, inference=inference, folds=4, seed=11

@@ -46,8 +46,8 @@ def test_model(judged):
     assert result["unbinned"]["mu"]["value"] == pytest.approx(1, abs=0.15)
     mean = result["unbinned"]["mean_ratio"]
     assert mean["value"] == pytest.approx(1, abs=4 * mean["error"])
-    assert len(result["replicas"]["unbinned"]) == 20
-    assert len(result["replicas"]["counting"]) == len(result["replicas"]["binned"]) == 20
+    assert len(result["replicas"]["unbinned"]) == 10
+    assert len(result["replicas"]["counting"]) == len(result["replicas"]["binned"]) == 10
     assert np.std(result["replicas"]["binned"], ddof=1) == significance["binned"]["error"]
     assert [len(edges) for edges in result["histogram"]["edges"]] == [5] * 4
     assert result["limit"]["expected"] == sorted(result["limit"]["expected"])
