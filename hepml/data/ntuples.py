@@ -1,6 +1,5 @@
 """ROOT files to awkward arrays, with every failure said in one line."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from hepml.data.remote import PatientSource, options_of
 from hepml.errors import InputError, nearest
 
 CHUNK = 48_000_000  # bytes of uncompressed branches held at a time, whatever a file's size
@@ -131,7 +131,7 @@ def open_file(path: str) -> Iterator[Any]:
         InputError: if it is missing, is no ROOT file or is truncated.
     """
     if "://" in path:
-        with _open(path, {path: None}) as file:
+        with _open(path, {path: None}, handler=PatientSource, **options_of(path)) as file:
             yield file
         return
     if Path(path).is_dir():
@@ -147,20 +147,19 @@ def open_file(path: str) -> Iterator[Any]:
         yield file
 
 
-def _open(path: str, source: Any) -> Any:  # noqa: ANN401
-    started = time.monotonic()
+def _open(path: str, source: Any, **options: Any) -> Any:  # noqa: ANN401
     try:
-        return uproot.open(source, array_cache=None)
+        return uproot.open(source, array_cache=None, **options)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except ImportError as error:
         raise InputError(f"{path}: {_missing_package(path, error)}") from None
     except Exception as error:  # damaged bytes can end in any exception of the reader
-        remote = "://" in path
-        after = f", or not to be had over the network, after {time.monotonic() - started:.0f} s"
         raise InputError(
-            f"{path}: not a readable ROOT file (damaged, truncated or of another kind"
-            f"{after if remote else ''}): {_first_line(error)}"
+            f"{path}: not a readable ROOT file (damaged, truncated or of another kind): "
+            f"{_first_line(error)}"
         ) from None
 
 

@@ -1,7 +1,4 @@
-import functools
-import http.server
 import random
-import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -126,62 +123,6 @@ def test_flipped_bits_never_end_in_a_traceback(tmp_path, ntuple, write_tree):
             columns = read(path, ["pt", "part_px"])
             # the damage fell elsewhere, or on values, which ROOT does not protect
             assert len(columns["pt"]) == 300
-
-
-class _Ranges(http.server.SimpleHTTPRequestHandler):
-    """Serves ranges of files, as web servers of collaborations do."""
-
-    def do_GET(self):
-        content = (self.server.folder / self.path.strip("/")).read_bytes()
-        first, last = self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")
-        first, last = int(first), min(int(last or len(content)), len(content) - 1)
-        self.send_response(206)
-        self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.send_header("Content-Length", str(last - first + 1))
-        self.end_headers()
-        self.wfile.write(content[first : last + 1])
-
-    def do_HEAD(self):
-        path = self.server.folder / self.path.strip("/")
-        self.send_response(200 if path.is_file() else 404)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(path.stat().st_size if path.is_file() else 0))
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(name="web")
-def _web(tmp_path):
-    """URL under which the files of tmp_path are served on this machine."""
-    pytest.importorskip("aiohttp")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Ranges))
-    server.folder = tmp_path
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_files_are_read_over_http(tmp_path, web, ntuple, write_tree):
-    write_tree(tmp_path / "a.root", ntuple(0, 50))
-    assert read(f"{web}/a.root", ["pt"])["pt"].tolist() == [10.0 * i for i in range(50)]
-
-
-def test_a_missing_file_on_the_web_is_said(web):
-    with pytest.raises(InputError, match=r"no\.root: "), open_file(f"{web}/no.root"):
-        pass
-
-
-def test_nobody_answers():
-    with (
-        pytest.raises(InputError, match=r"not to be had over the network, after \d+ s"),
-        open_file("http://127.0.0.1:9/a.root"),
-    ):
-        pass
 
 
 def test_xrootd_names_the_extra():
