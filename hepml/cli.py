@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hepml.errors import InputError
+from hepml.errors import InputError, storage_trouble
 from hepml.inference.commands import compare, diagnose, infer, merge_toys, toys
 from hepml.options import (
     ExistingFile,
@@ -271,9 +271,15 @@ def _say(line: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:  # noqa: ANN401
-    """Run the command line; a user's mistake ends in one message and exit code 1."""
+    """Run the command line; a user's mistake, or a full disk, ends in one message and code 1."""
     try:
         return hepml.main(arguments, prog_name="hepml")
     except InputError as error:
-        click.echo("\n".join(f"hepml: {line}" for line in str(error).splitlines()), err=True)
-        sys.exit(1)
+        message = str(error)
+    except Exception as error:
+        trouble = storage_trouble(error)
+        if trouble is None:
+            raise
+        message = trouble
+    click.echo("\n".join(f"hepml: {line}" for line in message.splitlines()), err=True)
+    sys.exit(1)

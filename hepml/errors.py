@@ -1,5 +1,7 @@
-"""The one exception for what a user can mend."""
+"""The one exception for what a user can mend, and disks that fail."""
 
+import errno
+import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -10,6 +12,38 @@ class InputError(ValueError):
     The command line prints the message alone, without a traceback; every other exception is a bug
     of ours and keeps its traceback.
     """
+
+
+_MEND = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room, or have your quota raised",
+    errno.EACCES: "make the folder writable, or work in another one",
+    errno.EPERM: "make the folder writable, or work in another one",
+    errno.EROFS: "work in a folder that is writable",
+    errno.EIO: "look at the disk, or at the server that it belongs to",
+    errno.ESTALE: "look at the server that the folder belongs to",
+    errno.ENOTDIR: "move the file that stands where a folder is wanted",
+    errno.EEXIST: "move the file that stands where a folder is wanted",
+}
+
+
+def storage_trouble(error: BaseException) -> str | None:
+    """One line on a disk that is full, broken or not to be written to; None for other errors.
+
+    Libraries that write files wrap the system's error, or have its text alone.
+    """
+    known: BaseException | None = error
+    while known is not None:
+        for code, mend in _MEND.items():
+            text = os.strerror(code)
+            if getattr(known, "errno", None) == code or text in str(known):
+                where = getattr(known, "filename", None)
+                return (
+                    f"{f'{where}: ' if where else ''}{text}; nothing unfinished was left under its "
+                    f"final name: {mend} and run again"
+                )
+        known = known.__cause__ or known.__context__
+    return None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
