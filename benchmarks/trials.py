@@ -173,7 +173,8 @@ def write(lines: list[str], stem: str, folder: Path | None) -> None:
     print("\n".join(lines))
     if folder:
         name = f"{stem}_{platform.machine()}_{os.cpu_count()}cores_{_today()}.md"
-        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _today() -> str:
