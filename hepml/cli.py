@@ -1,12 +1,13 @@
 """One subcommand per stage: paths in and out, settings as JSON. Each rule is one such call."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from hepml.errors import InputError, storage_trouble
+from hepml.errors import InputError, InterruptedTrainingError, storage_trouble
 from hepml.inference.commands import compare, diagnose, infer, merge_toys, toys
 from hepml.options import (
     ExistingFile,
@@ -14,6 +15,7 @@ from hepml.options import (
     File,
     Folder,
     StageGroup,
+    checkpoint_option,
     device_option,
     factory_option,
 )
@@ -79,21 +81,27 @@ def data(files: tuple[str, ...], settings: str, output: Path) -> None:
 @click.option("--settings", required=True, help="JSON: model, folds, seed")
 @click.option("--fold", required=True, type=int, help="tested on, so never trained on")
 @device_option
+@checkpoint_option
 @click.option("--output", required=True, type=Folder, help="folder of the network")
 def train(
     data: tuple[Path, ...],
     settings: str,
     fold: int,
     device: Any,  # noqa: ANN401
+    checkpoint_minutes: float,
     output: Path,
 ) -> None:
-    """Train one network on all folds but one."""
+    """Train one network on all folds but one, or go on where an earlier call was stopped."""
     from hepml.config import TrainingJob
     from hepml.configfile import parse
-    from hepml.training import stage
+    from hepml.training.resume import resumable
+    from hepml.training.stage import train_task
+    from hepml.training.task import prepare
 
     job = parse(TrainingJob, settings, "--settings")
-    stage.train(job, data, fold, output, device, _say)
+    with resumable(output, checkpoint_minutes, _say) as checkpoints:
+        task = prepare(job, data, fold, device, output.parent)
+        train_task(task, output, _say, checkpoints)
 
 
 @hepml.command()
@@ -274,6 +282,9 @@ def main(arguments: list[str] | None = None) -> Any:  # noqa: ANN401
     """Run the command line; a user's mistake, or a full disk, ends in one message and code 1."""
     try:
         return hepml.main(arguments, prog_name="hepml")
+    except InterruptedTrainingError as interrupted:
+        click.echo(f"hepml: {interrupted}", err=True)
+        sys.exit(os.EX_TEMPFAIL)
     except InputError as error:
         message = str(error)
     except Exception as error:

@@ -14,6 +14,13 @@ class InputError(ValueError):
     """
 
 
+class InterruptedTrainingError(Exception):
+    """A signal ended a training, which goes on from its checkpoint when it is called again.
+
+    The command line prints the message and ends with exit code 75, "try again later" in sysexits.h.
+    """
+
+
 _MEND = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room, or have your quota raised",

@@ -115,6 +115,16 @@ device_option = click.option(
     help="auto: a GPU if there is one; cuda: an error if there is none",
 )
 
+checkpoint_option = click.option(
+    "--checkpoint-minutes",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    envvar="HEPML_CHECKPOINT_MINUTES",
+    show_envvar=True,
+    help="between two checkpoints within an epoch; there is one after each epoch anyway",
+)
+
 
 def _factory(context: click.Context, option: click.Parameter, name: str | None) -> Any:  # noqa: ANN401, ARG001
     if name is None:

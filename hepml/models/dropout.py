@@ -1,7 +1,5 @@
 """Dropout that costs next to nothing on a CPU."""
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,7 +28,9 @@ class Dropout(nn.Module):
         self.threshold = round(256 * probability)
         self.probability = probability
         self._pool = torch.empty(0)
-        self._places: Iterator[float] = iter(())
+        # where stretches begin, as shares of the pool, the next one last: all that is carried from
+        # batch to batch, which a training that was interrupted must keep
+        self.places: list[float] = []
 
     @property
     def active(self) -> bool:
@@ -65,8 +65,6 @@ class Dropout(nn.Module):
         return to + self(x)
 
     def _place(self) -> float:
-        place = next(self._places, None)
-        if place is None:
-            self._places = iter(torch.rand(256).tolist())
-            place = next(self._places)
-        return place
+        if not self.places:
+            self.places = torch.rand(256).tolist()[::-1]
+        return self.places.pop()

@@ -41,16 +41,19 @@ class Batches:
         """The same for another device."""
         return replace(self, label=self.label.to(device), weight=self.weight.to(device))
 
-    def shuffled(self, size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """All events once in random order, in nearly equal batches of at most ``size``."""
-        return self._batches(torch.randperm(len(self), generator=generator), size)
+    def shuffled(self, size: int, generator: torch.Generator, skip: int = 0) -> Iterator[Batch]:
+        """All events once in random order, in nearly equal batches of at most ``size``.
+
+        The first ``skip`` batches are left out, and nothing is read for them.
+        """
+        return self._batches(torch.randperm(len(self), generator=generator), size, skip)
 
     def ordered(self, size: int) -> Iterator[Batch]:
         """All events once as they come, in nearly equal batches of at most ``size``."""
         return self._batches(torch.arange(len(self)), size)
 
-    def _batches(self, order: Tensor, size: int) -> Iterator[Batch]:
-        pieces = order.tensor_split(math.ceil(len(self) / size))
+    def _batches(self, order: Tensor, size: int, skip: int = 0) -> Iterator[Batch]:
+        pieces = order.tensor_split(math.ceil(len(self) / size))[skip:]
         if self.device.type == "cpu":
             return map(self._batch, pieces)
         return _ahead(self._batch, pieces)

@@ -4,9 +4,9 @@ import copy
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -14,61 +14,33 @@ from torch import Tensor, nn
 
 from hepml.config import Training
 from hepml.errors import InputError
-from hepml.training.batches import Batch, Batches
+from hepml.training.batches import Batches
 from hepml.training.losses import weighted_cross_entropy
 from hepml.training.optimisers import make_average, make_optimiser, make_schedule
+from hepml.training.result import DivergedError, Epoch, Fit, Report
+from hepml.training.state import (
+    Keeper,
+    NoKeeper,
+    State,
+    dropouts,
+    random_state,
+    restore_dropouts,
+    restore_optimiser,
+    restore_random,
+)
+from hepml.training.watch import Watch
 
 VALIDATION_BATCH = 4096  # events at a time, which bounds memory
-_NEWS = 30.0  # seconds after which a long epoch tells how far it is
 _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-Report = Callable[[str], None]
-
-
-class DivergedError(InputError):
-    """The loss or a gradient is not finite any more.
-
-    Attributes:
-        fit: of the epochs before, whose best weights the network holds; None in the first epoch.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.fit: Fit | None = None
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training events did."""
-
-    epoch: int
-    training_loss: float
-    validation_loss: float
-    learning_rate: float
-    largest_gradient: float
-    events_per_second: float
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A finished training; the network holds the weights of the best epoch.
-
-    ``events_per_second`` is the median over the epochs, of training without validation.
-    """
-
-    history: tuple[Epoch, ...]
-    best_epoch: int
-    seconds: float
-    events_per_second: float
-    precision: str
-
-    def record(self) -> dict[str, object]:
-        """The same as plain numbers."""
-        return asdict(self)
 
 
 def fit(
-    network: nn.Module, training: Batches, validation: Batches, settings: Training, report: Report
+    network: nn.Module,
+    training: Batches,
+    validation: Batches,
+    settings: Training,
+    report: Report,
+    keeper: Keeper | None = None,
 ) -> Fit:
     """Minimise the weighted cross-entropy; stop when validation stops improving.
 
@@ -83,29 +55,26 @@ def fit(
         validation: events that only decide when to stop.
         settings: epochs, schedule and so on.
         report: is told one line per epoch, and more in long ones.
+        keeper: keeps the state between steps, and knows where an earlier training stopped: this
+            one goes on there, on a CPU as if nothing had happened bit for bit. What a network
+            changes in training must be parameters or buffers, and drawn from torch's generators.
 
     Raises:
         DivergedError: if the loss or a gradient stops being finite; says at which step.
         InputError: if memory does not suffice.
     """
     run = _Run(network, training, validation, settings, report)
-    best: dict[str, Any] = {}
+    run.keep(keeper or NoKeeper())
     try:
-        for number in range(1, settings.epochs + 1):
+        while not run.over:
             with _memory_errors(settings):
-                epoch = run.epoch(number)
-            if not run.history or epoch.validation_loss < run.best.validation_loss:
-                best = copy.deepcopy(run.kept.state_dict())
-            run.history.append(epoch)
-            run.tell(epoch)
-            if number - run.best.epoch >= settings.patience:
-                break
+                run.epoch()
     except DivergedError as error:
-        if best:
-            network.load_state_dict(best)
+        if run.weights:
+            network.load_state_dict(run.weights)
             error.fit = run.result()
         raise
-    network.load_state_dict(best)
+    network.load_state_dict(run.weights)
     return run.result()
 
 
@@ -125,7 +94,9 @@ class _Run:
         self.validation = validation
         self.settings = settings
         self.report = report
+        self.keeper: Keeper = NoKeeper()
         self.history: list[Epoch] = []
+        self.weights: dict[str, Any] = {}  # of the best epoch
         self.forward = torch.compile(network) if settings.compile else network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.generator = torch.Generator().manual_seed(torch.initial_seed())
@@ -137,6 +108,16 @@ class _Run:
         self.precision = settings.precision if device == "cuda" else "fp32"
         self.scaler = torch.amp.GradScaler(device, enabled=self.precision == "fp16")
         self.started = time.perf_counter()
+        self.done = 0  # batches of the present epoch
+        self._begin()
+
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch is done, or the best one too long ago."""
+        if not self.history:
+            return False
+        last = self.history[-1].epoch
+        return last >= self.settings.epochs or last - self.best.epoch >= self.settings.patience
 
     @property
     def kept(self) -> nn.Module:
@@ -154,32 +135,98 @@ class _Run:
         seconds = time.perf_counter() - self.started
         return Fit(tuple(self.history), self.best.epoch, seconds, speed, self.precision)
 
-    def epoch(self, number: int) -> Epoch:
+    def _begin(self) -> None:
+        """Note what the present epoch begins with."""
+        self.shuffle = self.generator.get_state()
+        self.rate = float(self.schedule.get_last_lr()[0])
+        self.watch = Watch(len(self.history) + 1, self.steps, self.report)
+
+    def epoch(self) -> None:
         """Train on all events once, then validate."""
-        rate = float(self.schedule.get_last_lr()[0])
-        watch = _Watch(number, self.steps, self.report)
+        if not self.done:
+            self._begin()
+        epoch = self._pass()
+        if not self.history or epoch.validation_loss < self.best.validation_loss:
+            self.weights = copy.deepcopy(self.kept.state_dict())
+        self.history.append(epoch)
+        self.done = 0
+        self._begin()
+        self.tell(epoch)
+        self.keeper.after_epoch(self.state)
+
+    def _pass(self) -> Epoch:
+        """What is left of an epoch, and its record."""
         self.network.train()
-        for batch in self._batches():
-            watch.add(*self._step(*batch), float(self.schedule.get_last_lr()[0]))
-        loss, largest = watch.finish()
-        seconds = time.perf_counter() - watch.started
+        size = self.settings.batch_size
+        for batch in self.training.shuffled(size, self.generator, skip=self.done):
+            self.watch.add(*self._step(*batch), float(self.schedule.get_last_lr()[0]))
+            self.done += 1
+            self.keeper.between(self.state)
+        loss, largest = self.watch.finish()
+        seconds = time.perf_counter() - self.watch.started
         validation_loss = self.validate()
+        number = len(self.history) + 1
         if not math.isfinite(validation_loss):
             raise DivergedError(
                 f"the validation loss is not finite after epoch {number} (learning rate "
-                f"{rate:.2g}); lower learning_rate, and look for extreme weights or features"
+                f"{self.rate:.2g}); lower learning_rate, and look for extreme weights or features"
             )
         return Epoch(
             epoch=number,
             training_loss=loss,
             validation_loss=validation_loss,
-            learning_rate=rate,
+            learning_rate=self.rate,
             largest_gradient=largest,
             events_per_second=len(self.training) / seconds,
         )
 
-    def _batches(self) -> Iterator[Batch]:
-        return self.training.shuffled(self.settings.batch_size, self.generator)
+    def keep(self, keeper: Keeper) -> None:
+        """Go on where an earlier training stopped, if there was one, and keep the states."""
+        self.keeper = keeper
+        state = keeper.found()
+        if state is None:
+            return
+        self._restore(state)
+        self.report(
+            f"going on after {len(self.history)} epochs and {self.done} of {self.steps} steps"
+        )
+
+    def state(self) -> State:
+        """Everything that :meth:`_restore` needs to go on with the next step."""
+        average = None if self.average is None else self.average.state_dict()
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "average": average,
+            "scaler": self.scaler.state_dict(),
+            "random": random_state(self.training.device),
+            "dropouts": dropouts(self.network),
+            "shuffle": self.shuffle,  # as the epoch began: its order is drawn again
+            "done": self.done,
+            "rate": self.rate,
+            "watch": self.watch.state(),
+            "history": [asdict(epoch) for epoch in self.history],
+            "weights": self.weights,
+            "seconds": time.perf_counter() - self.started,
+        }
+
+    def _restore(self, state: State) -> None:
+        self.network.load_state_dict(state["network"])
+        restore_optimiser(self.optimiser, state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.scaler.load_state_dict(state["scaler"])
+        restore_random(state["random"], self.training.device)
+        restore_dropouts(self.network, state["dropouts"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.weights = state["weights"]
+        self.generator.set_state(state["shuffle"])
+        self._begin()
+        self.done, self.rate = state["done"], state["rate"]
+        self.watch.restore(state["watch"])
+        self.started = time.perf_counter() - state["seconds"]
 
     def _step(
         self, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor
@@ -212,6 +259,7 @@ class _Run:
         total = torch.zeros((), dtype=torch.float64)
         for inputs, label, weight in self.validation.ordered(VALIDATION_BATCH):
             loss = weighted_cross_entropy(network(*inputs), label, weight)
+            self.keeper.between(self.state)
             total += loss.double().cpu() * len(label)
         return total.item() / len(self.validation)
 
@@ -225,53 +273,6 @@ class _Run:
             f"epoch {self.best.epoch}), {epoch.events_per_second:,.0f} events/s, at most "
             f"{left:.0f} s to go"
         )
-
-
-class _Watch:
-    """Losses of one epoch. They stay on the device, which is asked for them now and then only."""
-
-    def __init__(self, epoch: int, steps: int, report: Report) -> None:
-        self.started = self._told = time.perf_counter()
-        self._epoch, self._steps, self._report = epoch, steps, report
-        self._recent: list[tuple[Tensor, Tensor, float]] = []
-        self._losses: list[float] = []
-        self._norms: list[float] = []
-
-    def add(self, loss: Tensor, norm: Tensor, rate: float) -> None:
-        """Take the loss, gradient norm and learning rate of a step."""
-        self._recent.append((loss, norm, rate))
-        if time.perf_counter() - self._told > _NEWS:
-            self._look()
-            self._told = time.perf_counter()
-            done = len(self._losses)
-            left = (self._told - self.started) * (self._steps / done - 1)
-            self._report(
-                f"epoch {self._epoch}: step {done} of {self._steps}, loss "
-                f"{statistics.fmean(self._losses):.5f}, {left:.0f} s to the end of the epoch"
-            )
-
-    def finish(self) -> tuple[float, float]:
-        """Mean loss and largest norm of the gradient."""
-        self._look()
-        return statistics.fmean(self._losses), max(self._norms)
-
-    def _look(self) -> None:
-        if not self._recent:
-            return
-        losses, norms, rates = zip(*self._recent, strict=True)
-        table = torch.stack([torch.stack(losses), torch.stack(norms)]).double().cpu()
-        for (loss, norm), rate in zip(table.T.tolist(), rates, strict=True):
-            if not math.isfinite(loss) or not math.isfinite(norm):
-                what = "loss" if not math.isfinite(loss) else "gradient"
-                raise DivergedError(
-                    f"the training {what} is not finite at step {len(self._losses)} of epoch "
-                    f"{self._epoch} (loss {loss:.3g}, gradient norm {norm:.3g}, learning rate "
-                    f"{rate:.2g}); lower learning_rate or gradient_clip, and look for extreme "
-                    "weights or features"
-                )
-            self._losses.append(loss)
-            self._norms.append(norm)
-        self._recent.clear()
 
 
 @contextmanager

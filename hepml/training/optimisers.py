@@ -30,6 +30,9 @@ class Lookahead:
         self._slow = [p.detach().clone() for p in self._fast]
         self._steps, self._fraction, self._taken = steps, fraction, 0
         optimiser.register_step_post_hook(self._after_step)
+        # its state goes with that of the optimiser, so that neither is kept without the other
+        optimiser.register_state_dict_post_hook(self._give_state)
+        optimiser.register_load_state_dict_pre_hook(self._take_state)
 
     @torch.no_grad()
     def _after_step(self, *_: object) -> None:
@@ -37,6 +40,16 @@ class Lookahead:
         if self._taken % self._steps == 0:
             for slow, fast in zip(self._slow, self._fast, strict=True):
                 fast.copy_(slow.lerp_(fast, self._fraction))
+
+    def _give_state(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        state["lookahead"] = {"slow": list(self._slow), "taken": self._taken}
+
+    @torch.no_grad()
+    def _take_state(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        given = state["lookahead"]
+        self._taken = given["taken"]
+        for slow, value in zip(self._slow, given["slow"], strict=True):
+            slow.copy_(value)
 
 
 def make_optimiser(network: nn.Module, settings: Training) -> torch.optim.Optimizer:

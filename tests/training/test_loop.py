@@ -189,7 +189,7 @@ def test_memory_that_does_not_suffice_says_what_to_lower():
 
 
 def test_long_epochs_tell_how_far_they_are(monkeypatch):
-    monkeypatch.setattr("hepml.training.loop._NEWS", 0.0)
+    monkeypatch.setattr("hepml.training.watch._NEWS", 0.0)
     settings = Training(epochs=2, patience=1, batch_size=100)
     _, _, lines = trained(settings, events=400)
     assert lines[0].startswith("epoch 1: step 1 of 4, loss 0.")

@@ -16,7 +16,8 @@ from hepml.training.calibration import WIDTH, Line, fit_line
 from hepml.training.checkpoint import load
 from hepml.training.costs import count_macs
 from hepml.training.device import choose_device
-from hepml.training.stage import assemble, drawn, train
+from hepml.training.stage import assemble, train
+from hepml.training.task import drawn
 
 CPU = torch.device("cpu")
 

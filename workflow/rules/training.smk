@@ -1,3 +1,4 @@
+# exec: a batch system's SIGTERM reaches the training, which then keeps what it needs to go on
 rule train:
     input:
         data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
@@ -17,7 +18,7 @@ rule train:
         settings=training_settings,
         code=code_digest("hepml.training.stage"),
     shell:
-        "hepml train {input.data:q} --settings {params.settings:q} --fold {wildcards.fold}"
+        "exec hepml train {input.data:q} --settings {params.settings:q} --fold {wildcards.fold}"
         " --output {output:q} 2> {log:q}"
 
 

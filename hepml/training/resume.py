@@ -1,0 +1,248 @@
+"""Checkpoints of a training that was interrupted, from which a later call goes on.
+
+They lie in a folder of their own beside the output, ``<output>.resume``, which Snakemake does not
+know and therefore leaves alone when a job fails. It goes when the output is written. A checkpoint
+is one file, complete or absent, with the SHA-256 of its content in its name; of each network the
+last two are kept.
+"""
+
+import hashlib
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from hepml.errors import InterruptedTrainingError
+from hepml.training.lease import Lease
+from hepml.training.result import Report
+from hepml.training.signals import Signals, noted
+from hepml.training.state import Keeper, NoKeeper, State, pack, unpack
+
+_GENERATIONS = 2
+
+
+class Checkpoints:
+    """The checkpoints of one network; a :class:`~hepml.training.state.Keeper`.
+
+    Args:
+        path: beginning of the names of its files, in a folder that exists.
+        fingerprint: digests of what a checkpoint must agree in.
+        lease: the right to write there.
+        signals: what was asked for.
+        minutes: between two checkpoints within an epoch.
+        report: is told what happens to checkpoints.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        fingerprint: Mapping[str, str],
+        lease: Lease,
+        signals: Signals,
+        minutes: float,
+        report: Report,
+    ) -> None:
+        self._path, self._fingerprint, self._report = path, dict(fingerprint), report
+        self._lease, self._signals, self._seconds = lease, signals, 60 * minutes
+        self._saved = time.monotonic()
+        self._failed = False
+
+    def found(self) -> State | None:
+        """The newest checkpoint that is whole and of this training; others are removed."""
+        for file in self._files()[::-1]:
+            content = _whole(file)
+            if content is None:
+                self._report(f"{file}: damaged, so it is not used")
+                file.unlink(missing_ok=True)
+                continue
+            state = unpack(content)
+            differ = [k for k, v in self._fingerprint.items() if state["fingerprint"].get(k) != v]
+            if not differ:
+                return state
+            self._report(
+                f"{self._path.parent}: checkpoints of other {' and '.join(differ)} are removed; "
+                "the training begins"
+            )
+            self._keep_last(0)
+        return None
+
+    def between(self, state: Callable[[], State]) -> None:
+        """Keep the state if it is time or a signal asked for it; stop if one asked for that."""
+        due = time.monotonic() - self._saved >= self._seconds
+        if due or self._signals.save or self._signals.stop:
+            self._act(state)
+
+    def after_epoch(self, state: Callable[[], State]) -> None:
+        """Keep the state; stop if a signal asked for it."""
+        self._act(state)
+
+    def _act(self, state: Callable[[], State]) -> None:
+        signals = self._signals
+        asked, signals.save = signals.save, False
+        done = self._save(state)
+        if signals.stop:
+            raise InterruptedTrainingError(
+                f"stopped by SIGTERM; {self._path.parent} has all that is needed: the same command "
+                "goes on from there"
+                if done
+                else f"stopped by SIGTERM, and {self._path.parent} could not be written: the same "
+                "command goes on from the last checkpoint before, if there is one"
+            )
+        if asked and done:
+            self._report(f"kept in {self._path.parent}, as SIGUSR1 asked")
+
+    def _save(self, state: Callable[[], State]) -> bool:
+        """Write a checkpoint; a disk that is full must not end the training."""
+        self._lease.require()
+        content = pack(state() | {"fingerprint": self._fingerprint})
+        self._saved = time.monotonic()
+        try:
+            self._write(content)
+            self._keep_last(_GENERATIONS)
+        except OSError as error:
+            if not self._failed:
+                self._report(
+                    f"warning: no checkpoint could be written in {self._path.parent} "
+                    f"({error.strerror}); the training goes on, and the one before stays"
+                )
+            self._failed = True
+            return False
+        self._failed = False
+        return True
+
+    def _write(self, content: bytes) -> None:
+        files = self._files()
+        number = 1 + (_number(files[-1]) if files else 0)
+        digest = hashlib.sha256(content).hexdigest()
+        name = f"{self._path.name}-{number:06d}-{digest}.safetensors"
+        _write_through(self._path.with_name(name), content)
+
+    def _files(self) -> list[Path]:
+        """Files of this network, the newest last."""
+        return sorted(self._path.parent.glob(f"{self._path.name}-*.safetensors"), key=_number)
+
+    def _keep_last(self, number: int) -> None:
+        files = self._files()
+        for file in files[: len(files) - number]:
+            file.unlink(missing_ok=True)
+
+
+class Resumable:
+    """What can go on from checkpoints in one folder: the networks of one output.
+
+    Args:
+        folder: of the checkpoints; None to keep none.
+        lease: the right to write there.
+        signals: what was asked for.
+        minutes: between two checkpoints within an epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        lease: Lease | None = None,
+        signals: Signals | None = None,
+        minutes: float = 0.0,
+    ) -> None:
+        self._folder, self._lease = folder, lease
+        self._signals, self._minutes = signals or Signals(), minutes
+
+    def keeper(
+        self, member: int, fingerprint: Callable[[], Mapping[str, str]], report: Report
+    ) -> Keeper:
+        """What keeps the state of one network."""
+        if self._folder is None or self._lease is None:
+            return NoKeeper()
+        return Checkpoints(
+            self._folder / f"network{member}",
+            fingerprint(),
+            self._lease,
+            self._signals,
+            self._minutes,
+            report,
+        )
+
+    def require(self) -> None:
+        """Raise LostError if another process has taken over."""
+        if self._lease is not None:
+            self._lease.require()
+
+    def finished(self) -> None:
+        """Remove all checkpoints: the output is written."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def resumable(output: Path, minutes: float | None, report: Report) -> Iterator[Resumable]:
+    """Keep checkpoints beside an output, as the only process that does.
+
+    Args:
+        output: that will be written.
+        minutes: between two checkpoints within an epoch; None to keep none.
+        report: is told what happens.
+
+    Raises:
+        InputError: if another process is training the same.
+    """
+    folder = output.with_name(f"{output.name}.resume")
+    lease = Lease(folder)
+    if minutes is None or not _taken(lease, folder, report):
+        yield Resumable()
+        return
+    try:
+        with noted() as signals:
+            yield Resumable(folder, lease, signals, minutes)
+    finally:
+        lease.end()
+        with suppress(OSError):
+            folder.rmdir()  # if it is empty
+
+
+def _taken(lease: Lease, folder: Path, report: Report) -> bool:
+    """Whether checkpoints can be written in a folder from now on."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lease.take(report)
+        for rest in folder.glob(".*.part"):
+            rest.unlink(missing_ok=True)  # of a process that was killed while it wrote
+    except OSError as error:
+        report(
+            f"warning: no checkpoints can be written in {folder} ({error.strerror}): if this "
+            "training is interrupted, the next one begins anew"
+        )
+        with suppress(OSError):
+            folder.rmdir()
+        return False
+    return True
+
+
+def _number(file: Path) -> int:
+    return int(file.name.rsplit("-", 2)[1])
+
+
+def _whole(file: Path) -> bytes | None:
+    """Content of a checkpoint; None if it cannot be read or is not what was written."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    right = hashlib.sha256(content).hexdigest() == file.stem.rsplit("-", 1)[1]
+    return content if right else None
+
+
+def _write_through(path: Path, content: bytes) -> None:
+    """Write a file that is whole on the disk itself before it has its name."""
+    part = path.with_name(f".{path.stem[:40]}.{socket.gethostname()}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
