@@ -27,7 +27,7 @@ nodes() { # each has a port of its own; the first has the GPUs
 }
 
 # OverMemoryKill limits memory without cgroups: the job's state is then FAILED, not OUT_OF_MEMORY.
-# MinJobAge is Slurm's default: so long squeue and scontrol tell of a job that has ended.
+# So long as MinJobAge, scontrol tells of a job that has ended: a slow machine must reach the end of a test.
 configure() {
     mkdir -p "$BASE"/{etc,state,spool,log,run,dev,munge}
     local i file
@@ -61,7 +61,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
-MinJobAge=300
+MinJobAge=3600
 KillWait=2
 OverTimeLimit=0
 InactiveLimit=0
