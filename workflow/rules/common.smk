@@ -3,6 +3,7 @@ from pathlib import Path
 
 from hepml import configfile, jobs, variations
 from hepml.provenance import code_digest
+from hepml.resources import needs
 
 ANALYSIS = configfile.from_workflow(config, workflow.configfiles)
 RESULTS = f"results/{ANALYSIS.analysis}"

@@ -9,8 +9,7 @@ rule data:
         f"{RESULTS}/benchmarks/data/{{sample}}.tsv"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        **needs(memory=1500, minutes=60),
     params:
         settings=data_settings,
         urls=ntuple_urls,

@@ -13,8 +13,7 @@ rule export_network:
         f"{RESULTS}/logs/export/{{model}}/fold{{fold}}.log",
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **needs(memory=2000, minutes=30),
     params:
         data=data_options,
         factory=factory_options,

@@ -13,8 +13,7 @@ rule infer:
         f"{RESULTS}/benchmarks/inference/{{method}}.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **needs(memory=2000, minutes=60),
     params:
         settings=inference_settings,
         scores=score_options,
@@ -37,8 +36,7 @@ rule diagnose:
         f"{RESULTS}/benchmarks/inference/{{method}}.closure.tsv"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        **needs(memory=2000, minutes=60),
     params:
         settings=diagnostics_settings,
         scores=score_options,
@@ -59,8 +57,7 @@ rule toys:
         f"{RESULTS}/benchmarks/inference/toys/{{method}}_{{chunk}}.tsv"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(memory=1000, minutes=60),
     params:
         toys=ANALYSIS.inference.toys,
         chunks=jobs.toy_chunks(ANALYSIS),
@@ -81,6 +78,7 @@ rule merge_toys:
         f"{RESULTS}/inference/toys/{{method}}.json",
     log:
         f"{RESULTS}/logs/inference/toys/{{method}}.log",
+    localrule: True
     params:
         toys=ANALYSIS.inference.toys,
         code=code_digest("hepml.inference.toys.stage"),
@@ -106,6 +104,7 @@ rule compare:
         ),
     log:
         f"{RESULTS}/logs/compare.log",
+    localrule: True
     params:
         models=model_options,
         toys=toy_options,
@@ -125,6 +124,8 @@ rule provenance:
         f"{RESULTS}/provenance.json",
     log:
         f"{RESULTS}/logs/provenance.log",
+    resources:
+        **needs(memory=500, minutes=60),
     params:
         settings=all_settings,
         code=code_digest("hepml.provenance"),

@@ -84,6 +84,9 @@ rule plot_learning_curve:
         others=multiext(f"{PLOTS}/learning_curve", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/learning_curve.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         points=curve_points,
         caption=caption,

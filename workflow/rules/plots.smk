@@ -14,6 +14,9 @@ rule plot_variable:
         others=multiext(f"{PLOTS}/variable_{{variable}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/variable_{{variable}}.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         label=variable_label,
@@ -33,6 +36,9 @@ rule plot_cutflow:
         others=multiext(f"{PLOTS}/cutflow", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/cutflow.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
@@ -53,6 +59,9 @@ rule plot_training:
         others=multiext(f"{PLOTS}/training_{{model}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/training_{{model}}.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         title=method_title,
@@ -75,6 +84,9 @@ rule plot_llr:
         others=multiext(f"{PLOTS}/llr_{{model}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/llr_{{model}}.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         title=method_title,
@@ -97,6 +109,9 @@ rule plot_histogram:
         others=multiext(f"{PLOTS}/histogram_{{method}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/histogram_{{method}}.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
@@ -117,6 +132,9 @@ rule plot_ranking:
         others=multiext(f"{PLOTS}/ranking_{{method}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/ranking_{{method}}.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
@@ -139,6 +157,9 @@ rule plot_methods:
         f"{RESULTS}/logs/plots/{{figure}}.log",
     wildcard_constraints:
         figure="roc|significance|likelihood",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
@@ -159,6 +180,9 @@ rule plot_summary:
         others=multiext(f"{PLOTS}/summary", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/summary.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         code=code_digest("hepml.plots.stage"),
@@ -181,6 +205,9 @@ rule plot_diagnostics:
         f"{RESULTS}/logs/plots/{{figure}}_{{method}}.log",
     wildcard_constraints:
         figure="reweighting|sculpting",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         labels=variable_labels,
@@ -203,6 +230,9 @@ rule plot_images:
         others=multiext(f"{PLOTS}/images_{{model}}", ".pdf", ".json"),
     log:
         f"{RESULTS}/logs/plots/images_{{model}}.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
     params:
         caption=caption,
         title=method_title,
@@ -230,9 +260,7 @@ rule plot_saliency:
         f"{RESULTS}/logs/plots/saliency_{{model}}.log",
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=2000,
-        runtime=30,
+        **needs(memory=2000, minutes=30, gpu=True),
     params:
         caption=caption,
         title=method_title,
@@ -261,9 +289,7 @@ rule plot_importance:
         f"{RESULTS}/logs/plots/importance_{{model}}.log",
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=2000,
-        runtime=60,
+        **needs(memory=2000, minutes=60, gpu=True),
     params:
         caption=caption,
         title=method_title,
@@ -311,6 +337,7 @@ rule report:
         f"{RESULTS}/report.html",
     log:
         f"{RESULTS}/logs/plots/report.log",
+    localrule: True
     params:
         settings=all_settings,
         sources=report_options,

@@ -9,9 +9,7 @@ rule score:
         f"{RESULTS}/logs/scores/{{model}}/{{sample}}.log",
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=1500,
-        runtime=30,
+        **needs(memory=1500, minutes=30, gpu=True),
     params:
         factory=factory_options,
         spectators=[f"--spectator={name}" for name in ANALYSIS.data.spectators],

@@ -7,8 +7,7 @@ rule simulate:
         f"{RESULTS}/benchmarks/simulation/{{sample}}_{{chunk}}.tsv"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=60,
+        **needs(memory=1500, minutes=60),
     params:
         settings=simulation_settings,
         code=code_digest("hepml.simulation.stage"),
@@ -27,8 +26,7 @@ rule vary:
         f"{RESULTS}/benchmarks/simulation/{{sample}}_{{chunk}}.{{variation}}.tsv"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=30,
+        **needs(memory=1500, minutes=30),
     params:
         settings=variation_settings,
         code=code_digest("hepml.simulation.variations.stage"),

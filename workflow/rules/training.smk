@@ -11,9 +11,7 @@ rule train:
         f"{RESULTS}/benchmarks/training/{{model}}/fold{{fold}}.tsv"
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=2000,
-        runtime=120,
+        **needs(memory=2000, minutes=120, gpu=True),
     params:
         settings=training_settings,
         code=code_digest("hepml.training.stage"),
@@ -51,9 +49,7 @@ rule ensemble:
         model="|".join(ENSEMBLES) or "(?!)",
     threads: 1
     resources:
-        gpu=1,
-        mem_mb=2000,
-        runtime=60,
+        **needs(memory=2000, minutes=60, gpu=True),
     params:
         settings=training_settings,
         networks=network_options,

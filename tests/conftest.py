@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 
 
 class Workflow:
@@ -22,17 +22,25 @@ class Workflow:
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
         shutil.copy(REPOSITORY / "Snakefile", folder)
 
-    def run(self, *arguments, check=True):
-        """Run snakemake; gives what it printed."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
-        # the copy of the package comes before the installed one
+    @property
+    def environment(self):
+        """The copy of the package comes before the installed one."""
         paths = [str(self.folder), os.environ.get("PYTHONPATH", "")]
-        environment = os.environ | {
+        return os.environ | {
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
+
+    def run(self, *arguments, check=True):
+        """Run snakemake on two cores; gives what it printed."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
         answer = subprocess.run(
-            command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            text=True,
+            capture_output=True,
+            check=False,
         )
         printed = answer.stdout + answer.stderr
         if check:
