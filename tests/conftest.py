@@ -1,4 +1,4 @@
-"""Whole workflow runs, in a copy of the workflow so that nothing is left in the repository."""
+"""A tiny config; whole workflow runs, in a copy that leaves nothing in the repository."""
 
 import os
 import shutil
@@ -10,6 +10,41 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
+
+
+TINY = """
+analysis: tiny
+title: Tiny
+luminosity: 1
+seed: 5
+folds: 3
+samples:
+  s: {role: signal, process: toy_signal, events: 3000, expected_events: 50}
+  b: {role: background, process: toy_background, events: 3000, expected_events: 500}
+simulation: {toy: shift}
+data:
+  schema: simulation
+  particles: false
+  variables: {x0: x0, x1: x1}
+cuts:
+  - {variable: x0, keep: above}
+models:
+  mlp:
+    architecture: mlp
+    features: [x0, x1]
+    hidden: [16]
+    training: {epochs: 3, patience: 2, batch_size: 128}
+inference:
+  background_uncertainty: 0.1
+  bins: 4
+  replicas: 10
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """A config whose stages take seconds."""
+    return TINY
 
 
 class Workflow:

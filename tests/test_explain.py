@@ -12,28 +12,6 @@ from hepml.errors import InputError
 from hepml.explain import differing, explain, told
 from hepml.jobs import data_job, data_settings, simulation_job
 
-CONFIG = """
-analysis: tiny
-title: Tiny
-luminosity: 1
-seed: 5
-folds: 3
-samples:
-  s: {role: signal, process: toy_signal, events: 60, scale: "1.0"}
-  b: {role: background, process: toy_background, events: 60, scale: "1.0"}
-simulation: {toy: shift}
-data:
-  schema: simulation
-  particles: false
-  variables: {x0: x0, x1: x1}
-cuts:
-  - {variable: x0, keep: above}
-models:
-  mlp: {architecture: mlp, features: [x0, x1], hidden: [8]}
-inference:
-  background_uncertainty: 0.1
-  bins: 4
-"""
 DATA = Path("results/tiny/data/s")
 NTUPLE = Path("results/tiny/ntuples/s_0.root")
 
@@ -45,11 +23,11 @@ def run(*arguments):
 
 
 @pytest.fixture(name="analysis")
-def _analysis(tmp_path, monkeypatch):
+def _analysis(tmp_path, monkeypatch, tiny):
     """A folder in which one ntuple was simulated and read, as the workflow would do it."""
     monkeypatch.chdir(tmp_path)
     Path("config").mkdir()
-    Path("config/config.yaml").write_text(CONFIG)
+    Path("config/config.yaml").write_text(tiny)
     analysis = load(Path("config/config.yaml"))
     run("simulate", NTUPLE, "--settings", simulation_job(analysis, "s", 0).model_dump_json())
     settings = data_settings(data_job(analysis, "s"))
@@ -59,7 +37,7 @@ def _analysis(tmp_path, monkeypatch):
 
 def changed(text, replacement):
     path = Path("config/config.yaml")
-    path.write_text(CONFIG.replace(text, replacement))
+    path.write_text(path.read_text().replace(text, replacement))
     return load(path)
 
 

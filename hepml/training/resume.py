@@ -7,14 +7,13 @@ last two are kept.
 """
 
 import hashlib
-import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from hepml.artifacts import new_file
 from hepml.errors import InterruptedTrainingError
 from hepml.training.lease import Lease
 from hepml.training.result import Report
@@ -118,7 +117,8 @@ class Checkpoints:
         number = 1 + (_number(files[-1]) if files else 0)
         digest = hashlib.sha256(content).hexdigest()
         name = f"{self._path.name}-{number:06d}-{digest}.safetensors"
-        _write_through(self._path.with_name(name), content)
+        with new_file(self._path.with_name(name)) as file:
+            file.write_bytes(content)
 
     def _files(self) -> list[Path]:
         """Files of this network, the newest last."""
@@ -207,7 +207,7 @@ def _taken(lease: Lease, folder: Path, report: Report) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lease.take(report)
-        for rest in folder.glob(".*.part"):
+        for rest in folder.glob(".*.safetensors"):
             rest.unlink(missing_ok=True)  # of a process that was killed while it wrote
     except OSError as error:
         report(
@@ -232,17 +232,3 @@ def _whole(file: Path) -> bytes | None:
         return None
     right = hashlib.sha256(content).hexdigest() == file.stem.rsplit("-", 1)[1]
     return content if right else None
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    """Write a file that is whole on the disk itself before it has its name."""
-    part = path.with_name(f".{path.stem[:40]}.{socket.gethostname()}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

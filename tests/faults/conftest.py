@@ -15,34 +15,6 @@ from hepml import jobs
 from hepml.configfile import load
 from hepml.records import digest
 
-CONFIG = """
-analysis: tiny
-title: Tiny
-luminosity: 1
-seed: 5
-folds: 3
-samples:
-  s: {role: signal, process: toy_signal, events: 3000, expected_events: 50}
-  b: {role: background, process: toy_background, events: 3000, expected_events: 500}
-simulation: {toy: shift}
-data:
-  schema: simulation
-  particles: false
-  variables: {x0: x0, x1: x1}
-cuts:
-  - {variable: x0, keep: above}
-models:
-  mlp:
-    architecture: mlp
-    features: [x0, x1]
-    hidden: [16]
-    training: {epochs: 3, patience: 2, batch_size: 128}
-inference:
-  background_uncertainty: 0.1
-  bins: 4
-  replicas: 10
-"""
-
 
 @dataclass(frozen=True)
 class Step:
@@ -117,13 +89,13 @@ def _steps(analysis):
 
 
 @pytest.fixture(name="finished", scope="session")
-def _finished(tmp_path_factory):
+def _finished(tmp_path_factory, tiny):
     """Where every stage has run undisturbed: folder, steps, digests of results, seconds."""
     folder = tmp_path_factory.mktemp("undisturbed")
     before = Path.cwd()
     os.chdir(folder)
     try:
-        Path("config.yaml").write_text(CONFIG, encoding="utf-8")
+        Path("config.yaml").write_text(tiny, encoding="utf-8")
         steps = _steps(load(Path("config.yaml")))
         seconds = {}
         for name, step in steps.items():

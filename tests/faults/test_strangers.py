@@ -14,22 +14,6 @@ from hepml.errors import InputError
 from hepml.inference.toys.stage import _read_toys
 from hepml.training.checkpoint import load as load_network
 
-HARMLESS = """
-analysis: x
-title: x
-luminosity: 1
-seed: 1
-folds: 3
-samples:
-  s: {role: signal, process: toy_signal, events: 10, expected_events: 1}
-  b: {role: background, process: toy_background, events: 10, expected_events: 1}
-simulation: {toy: shift}
-data: {schema: simulation, particles: false, variables: {x0: x0}}
-cuts: [{variable: x0, keep: above}]
-models: {mlp: {architecture: mlp, features: [x0], hidden: [4]}}
-inference: {background_uncertainty: 0.1, bins: 4}
-"""
-
 
 class Burglar:
     """Unpickling it makes a folder of the name ``broken_in``."""
@@ -100,25 +84,26 @@ def test_expressions_are_arithmetic(expression):
         "a: !!python/module:os ''",
     ],
 )
-def test_tags_of_yaml_make_nothing(text):
-    Path("c.yaml").write_text(HARMLESS + text)
+def test_tags_of_yaml_make_nothing(tiny, text):
+    Path("c.yaml").write_text(tiny + text)
     with pytest.raises(InputError, match=r"c\.yaml"):
         load(Path("c.yaml"))
 
 
-def test_without_them_the_config_is_fine():
-    Path("c.yaml").write_text(HARMLESS)
+def test_without_them_the_config_is_fine(tiny):
+    Path("c.yaml").write_text(tiny)
     assert list(load(Path("c.yaml")).samples) == ["s", "b"]
 
 
 @pytest.mark.parametrize("name", ["../s", "/etc/s", "s/t", "..", "s t", "$(mkdir broken_in)", "s;"])
-def test_names_lead_nowhere_else(name):
+def test_names_lead_nowhere_else(tiny, name):
     quoted = json.dumps(name)
     for old, new in (
         ("  s: {", f"  {quoted}: {{"),
-        ("{mlp: {", f"{{{quoted}: {{"),
-        ("analysis: x", f"analysis: {quoted}"),
+        ("  mlp:", f"  {quoted}:"),
+        ("analysis: tiny", f"analysis: {quoted}"),
     ):
-        Path("c.yaml").write_text(HARMLESS.replace(old, new))
+        assert old in tiny
+        Path("c.yaml").write_text(tiny.replace(old, new))
         with pytest.raises(InputError, match=r"c\.yaml"):
             load(Path("c.yaml"))

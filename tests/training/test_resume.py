@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from hepml import artifacts
 from hepml.config import Cnn, Images, Mlp, ParticleTransformer, Training, TrainingJob
 from hepml.errors import InputError, InterruptedTrainingError
 from hepml.training import lease, loop, resume
@@ -256,7 +256,7 @@ def interrupted(job, data, output, step, act=None, minutes=10.0):
 
 
 def checkpoints(output):
-    return sorted(output.with_name(f"{output.name}.resume").glob("*.safetensors"))
+    return sorted(output.with_name(f"{output.name}.resume").glob("network*.safetensors"))
 
 
 def test_sigterm_keeps_the_state_at_the_step_and_ends(job, samples, tmp_path):
@@ -330,12 +330,16 @@ def test_ctrl_c_leaves_the_last_checkpoint(job, samples, tmp_path):
 def test_a_full_disk_does_not_end_the_training(job, samples, tmp_path, monkeypatch):
     kept = []
 
-    def full(_):
+    to_disk = artifacts._to_disk
+
+    def full(path):
+        if path.parent.name != "net.resume":
+            return to_disk(path)
         kept.append(checkpoints(tmp_path / "net"))
         raise OSError(28, "No space left on device")
 
     def fill():
-        monkeypatch.setattr(resume, "os", SimpleNamespace(fsync=full, getpid=os.getpid))
+        monkeypatch.setattr(artifacts, "_to_disk", full)
 
     Disturbed(monkeypatch, 13, fill)
     told = train_kept(job, samples, tmp_path / "net", EVERY_STEP)
