@@ -155,6 +155,11 @@ def test_long_lists_of_varied_files_stay_out_of_command_lines(config):
         ("x", {"weight": {"down": "1.1"}}, "systematics.x.weight.up: this key is required"),
         ("x", {"objects": {"up": {"scale": 2}}}, "objects: up without down"),
         ("x", {"objects": {"up": {}}, "one_sided": True}, "x.objects.up: changes nothing; give"),
+        (
+            "x",
+            {"objects": {"up": {"scale": "1.1", "independent": True}}, "one_sided": True},
+            "x.objects.up: independent: only files can hold other events",
+        ),
         ("x", {"weight": {"up": 1, "down": 1}, "one_sided": True}, "weight.down: one_sided is"),
         ("x", {"normalisation": 0.1, "samples": ["sig", "obs"]},
          "systematics.x.samples: no sample 'sig' (nearest: s); systematics.x.samples: obs is data"),

@@ -50,11 +50,16 @@ class Objects(Settings):
     files: dict[Name, tuple[str, ...]] = Field(
         {}, description="sample: varied ntuples to read instead of its own"
     )
+    independent: bool = Field(
+        False, description="files hold other events than the sample's, also where numbers agree"
+    )
 
     @model_validator(mode="after")
     def _changes_something(self) -> "Objects":
         if not (self.scale or self.drop or self.branches or self.files):
             raise ValueError("changes nothing; give scale, drop, branches or files")
+        if self.independent and not self.files:
+            raise ValueError("independent: only files can hold other events; remove it")
         return self
 
 

@@ -1,17 +1,25 @@
 """Poisson bootstrap: what the simulated samples could have been.
 
-Every event is repeated k ~ Poisson(1) times, drawn from a generator seeded with (seed, replica)
-in the order of event identities: all jets of an event are repeated alike. All methods see the same
-replicas, and the difference of two methods has its correlations in it. Networks, thresholds, edges
-and merging stay as they are.
+Every event is repeated k ~ Poisson(1) times, with k made of its identity, the seed and the number
+of the replica alone: all jets of an event are repeated alike, and so are its copies under
+systematic variations, in which it may pass another selection. All methods see the same replicas,
+and the difference of two methods has its correlations in it. Networks, thresholds, edges and
+merging stay as they are.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt64
 
+from hepml.data.folds import splitmix64
 from hepml.inference.events import Events, one_entry_per_event
+from hepml.inference.metrics import Estimate
+
+# P(k ≤ 0), P(k ≤ 1), ... of Poisson(1); beyond k = 18 nothing is left of a double's 53 bits
+_BELOW = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(19)])
 
 
 @dataclass(frozen=True)
@@ -30,13 +38,30 @@ class Replicas:
     signal_variance: Float[np.ndarray, "replicas cells"]
     background_variance: Float[np.ndarray, "replicas cells"]
 
-    def first(self, cells: int) -> "Replicas":
-        """The first cells, where a replica without background (or signal < 0) is as the sample.
 
-        With ten raw events that happens once in 20,000 cells; no significance is defined there.
-        """
-        broken = (self.background <= 0) | (self.signal < 0)
-        return Replicas(*(np.where(broken, x[:1], x)[:, :cells] for x in vars(self).values()))
+def repeats(
+    identity: UInt64[np.ndarray, " entries"], replicas: int, seed: int
+) -> Iterator[Int[np.ndarray, " entries"]]:
+    """How often the event of each entry is repeated: once, then k ~ Poisson(1) in each replica.
+
+    Args:
+        identity: of the event; the same gives the same k, whatever else is in the array.
+        replicas: how many.
+        seed: of all replicas.
+    """
+    yield np.ones(len(identity), np.int64)
+    for replica in range(replicas):
+        key = np.random.SeedSequence((seed, replica)).generate_state(1, np.uint64)
+        uniform = (splitmix64(identity ^ key) >> np.uint64(11)) * 2.0**-53
+        yield np.searchsorted(_BELOW, uniform, side="right")
+
+
+def replica_sums(
+    events: Events, cell: Int[np.ndarray, " events"], cells: int, replicas: int, seed: int
+) -> Float[np.ndarray, "replicas cells"]:
+    """Weights in the cells of each replica, of all classes together; arguments of the next."""
+    each = repeats(events.event_id, replicas, seed)
+    return np.stack([np.bincount(cell, k * events.weight, cells) for k in each])
 
 
 def draw_replicas(
@@ -52,19 +77,19 @@ def draw_replicas(
         seed: the same for all methods.
     """
     merged, of_merged = one_entry_per_event(events, cell)
-    identities = np.unique(merged.event_id)
-    event = np.searchsorted(identities, merged.event_id)
     place = of_merged + cells * ~merged.signal
     rows = []
-    for replica in range(-1, replicas):
-        repeats = np.ones(len(identities), np.int64)
-        if replica >= 0:
-            repeats = np.random.default_rng((seed, replica)).poisson(1.0, len(identities))
-        repeated = repeats[event] * merged.weight
+    for k in repeats(merged.event_id, replicas, seed):
+        repeated = k * merged.weight
         sums = [np.bincount(place, x, 2 * cells) for x in (repeated, repeated * merged.weight)]
         rows.append(np.stack(sums))
     total = np.stack(rows).reshape(len(rows), 2, 2, cells)  # replica, power of w, class, cell
     return Replicas(total[:, 0, 0], total[:, 0, 1], total[:, 1, 0], total[:, 1, 1])
+
+
+def estimate(values: Float[np.ndarray, " replicas"]) -> Estimate:
+    """The number of the sample with its bootstrap error."""
+    return Estimate(float(values[0]), spread(values))
 
 
 def spread(values: Float[np.ndarray, " replicas"]) -> float:

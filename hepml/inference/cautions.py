@@ -11,6 +11,7 @@ from hepml.inference.binning import LARGEST_RELATIVE_ERROR, Binning
 from hepml.inference.closure import Closure, departures
 from hepml.inference.counting import asimov_significance
 from hepml.inference.events import Events
+from hepml.inference.metrics import Estimate
 from hepml.inference.results import Significance
 from hepml.inference.selection import Selection
 from hepml.inference.shapes import Shape
@@ -101,22 +102,24 @@ def of_toys(job: InferenceJob) -> list[str]:
     ]
 
 
-def of_variations(job: InferenceJob, counted: Mapping[str, float], raw: int) -> list[str]:
+def of_variations(job: InferenceJob, counted: Mapping[str, Estimate], raw: int) -> list[str]:
     """Changes of the counted background that the few events kept do not tell from chance.
 
     Args:
         job: with its systematics.
         counted: source: relative uncertainty of the background at the working point.
-        raw: simulated background events there; of independent samples the relative difference would
-            scatter by √(2/raw), of changed copies by less.
+        raw: simulated background events there.
     """
-    return [
-        f"{systematic.title or name} changes the counted background by {counted[name]:.0%}, which "
-        f"the {raw} simulated events kept hardly tell from chance, and no error has that in it; "
-        "simulate more background"
-        for name, systematic in job.systematics.items()
-        if systematic.objects and LEAST_CHANGE < counted.get(name, 0.0) < 2 / raw**0.5
-    ]
+    said = []
+    for name, systematic in job.systematics.items():
+        found = counted.get(name)
+        if found and found.value > LEAST_CHANGE and found.error > found.value / 2:
+            said.append(
+                f"{systematic.title or name} changes the counted background by {found.value:.0%} ± "
+                f"{found.error:.0%}: the {raw} simulated events kept hardly tell it from chance; "
+                "simulate more background"
+            )
+    return said
 
 
 def of_weights(events: Events) -> list[str]:

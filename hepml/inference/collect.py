@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 import numpy as np
 from jaxtyping import Float, Integer
@@ -150,13 +151,19 @@ def _changed(
     copies: Mapping[tuple[str, int], Loaded],
     processes: Processes,
 ) -> Copies:
-    both = {
-        direction: _joined(
-            f"{name}, {direction}", [copies[f"{name}_{direction}", i] for i in samples], processes
-        )
-        for direction in systematic.directions
-    }
+    both = {}
+    for direction in systematic.directions:
+        parts = [copies[f"{name}_{direction}", i] for i in samples]
+        both[direction] = _joined(f"{name}, {direction}", parts, processes)
+        if getattr(systematic.objects, direction).independent:
+            both[direction] = _of_other_events(both[direction], f"{name}_{direction}")
     return Copies(both["up"], both.get("down"))
+
+
+def _of_other_events(copy: Copy, variation: str) -> Copy:
+    """The same with identities that no other sample has, whatever numbers its events have."""
+    key = np.frombuffer(sha256(variation.encode()).digest()[:8], np.uint64)
+    return replace(copy, events=replace(copy.events, event_id=copy.events.event_id ^ key))
 
 
 def _joined(where: str, parts: list[Loaded], processes: Processes) -> Copy:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from hepml.errors import InputError
+from hepml.inference.bootstrap import replica_sums
 from hepml.inference.morphing import Morphing
 from hepml.inference.sources import Copy, Source, Systematics, varied_contents
 
@@ -21,7 +22,7 @@ NO_SHAPE = 1e-9  # largest change of a ratio that is rounding
 
 @dataclass(frozen=True)
 class Reference:
-    """Cells that stand for integrals over the score.
+    """Cells that stand for integrals over the score, in the sample itself and in its replicas.
 
     Attributes:
         score: of each cell.
@@ -30,8 +31,8 @@ class Reference:
     """
 
     score: Float[np.ndarray, " cells"]
-    signal: Float[np.ndarray, " cells"]
-    background: Float[np.ndarray, " cells"]
+    signal: Float[np.ndarray, "replicas cells"]
+    background: Float[np.ndarray, "replicas cells"]
 
 
 @dataclass(frozen=True)
@@ -42,34 +43,38 @@ class _Class:
         title: of the class, for messages.
         edges: inner edges of the slices.
         nodes: mean score of each.
-        nominal: expected events of each process in each.
         chosen: which processes are of the class.
+        drawn: number of bootstrap replicas and their seed.
     """
 
     title: str
     edges: Float[np.ndarray, " edges"]
     nodes: Float[np.ndarray, " nodes"]
-    nominal: Float[np.ndarray, "processes nodes"]
     chosen: Bool[np.ndarray, " processes"]
+    drawn: tuple[int, int]
 
-    def sums(self, copy: Copy) -> Float[np.ndarray, "processes nodes"]:
-        """Events of each process in each slice."""
-        number, nodes = self.nominal.shape
+    def sums(self, copy: Copy) -> Float[np.ndarray, "replicas processes nodes"]:
+        """Expected events of each process in each slice."""
+        number, nodes = len(self.chosen), len(self.nodes)
         where = np.searchsorted(self.edges, copy.variables[0], side="right")
         cells = copy.process * nodes + where
-        filled = np.bincount(cells, copy.events.weight, number * nodes).astype(np.float64)
-        return filled.reshape(number, nodes)
+        filled = replica_sums(copy.events, cells, number * nodes, *self.drawn)
+        return filled.reshape(-1, number, nodes)
 
 
 def morphings(
-    nominal: Copy, systematics: Systematics, reference: Reference
+    nominal: Copy, systematics: Systematics, reference: Reference, drawn: tuple[int, int]
 ) -> tuple[Morphing, Morphing]:
-    """What all sources do to signal and to background.
+    """What all sources do to signal and to background, in the sample and in bootstrap replicas.
+
+    A replica in which a varied density is not positive somewhere has the effect of that source in
+    the sample.
 
     Args:
         nominal: all events, with their log-likelihood ratio.
         systematics: processes and sources.
         reference: on which shapes are normalised.
+        drawn: number of replicas and their seed.
 
     Raises:
         InputError: if a varied density is not positive somewhere.
@@ -77,8 +82,8 @@ def morphings(
     edges = _common_edges(nominal)
     signal, background = (
         _morphing(
-            _sliced(nominal, systematics, edges, is_signal=is_signal),
-            systematics.sources,
+            _sliced(nominal, systematics, edges, drawn, is_signal=is_signal),
+            (nominal, systematics.sources),
             (reference.score, reference.signal if is_signal else reference.background),
         )
         for is_signal in (True, False)
@@ -100,6 +105,7 @@ def _sliced(
     nominal: Copy,
     systematics: Systematics,
     edges: Float[np.ndarray, " edges"],
+    drawn: tuple[int, int],
     *,
     is_signal: bool,
 ) -> _Class:
@@ -114,17 +120,7 @@ def _sliced(
     # raw means: weights of either sign could put a mean outside its slice
     nodes = np.bincount(where, score, slices) / np.maximum(number, 1)
     of_class = systematics.processes.signal == is_signal
-    empty = np.zeros((len(of_class), slices))
-    made = _Class("signal" if is_signal else "background", kept, nodes, empty, of_class)
-    contents = made.sums(nominal)
-    total = contents[of_class].sum(axis=0)
-    if (total <= 0).any():
-        worst = int(np.argmin(total))
-        raise InputError(
-            f"inference: {made.title} of {total[worst]:.4g} events at scores around "
-            f"{nodes[worst]:.3g}: negative weights outweigh the others; simulate more events"
-        )
-    return _Class(made.title, kept, nodes, contents, of_class)
+    return _Class("signal" if is_signal else "background", kept, nodes, of_class, drawn)
 
 
 def _merged(raw: Int[np.ndarray, " slices"]) -> Int[np.ndarray, " firsts"]:
@@ -141,28 +137,42 @@ def _merged(raw: Int[np.ndarray, " slices"]) -> Int[np.ndarray, " firsts"]:
 
 def _morphing(
     of_class: _Class,
-    sources: tuple[Source, ...],
-    reference: tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]],
+    given: tuple[Copy, tuple[Source, ...]],
+    reference: tuple[Float[np.ndarray, " cells"], Float[np.ndarray, "replicas cells"]],
 ) -> Morphing:
-    rates, ratios = np.ones((2, len(sources))), []
+    nominal, sources = of_class.sums(given[0]), given[1]
+    before = nominal[:, of_class.chosen].sum(axis=1)
+    _check_nominal(of_class, before[0])
+    rates, ratios = np.ones((2, len(before), len(sources))), []
     shaped = []
     for k, source in enumerate(sources):
-        contents = varied_contents(source, of_class.nominal, of_class.sums)
-        varied = contents[:, of_class.chosen].sum(axis=1)
-        before = of_class.nominal[of_class.chosen].sum(axis=0)
-        rates[:, k] = varied.sum(axis=1) / before.sum()
-        ratio = varied / before / rates[:, k, None]
-        _check(of_class, source, varied / before)
-        if np.abs(ratio - 1).max() > NO_SHAPE:
+        contents = varied_contents(source, nominal, of_class.sums)
+        varied = contents[:, :, of_class.chosen].sum(axis=2)
+        _check(of_class, source, varied[:, 0] / before[0])
+        good = (before > 0).all(axis=1) & (varied > 0).all(axis=(0, 2))
+        varied, own = (np.where(good[:, None], x, x[..., :1, :]) for x in (varied, before))
+        rates[:, :, k] = varied.sum(axis=2) / own.sum(axis=1)
+        ratio = varied / own / rates[:, :, k, None]
+        if np.abs(ratio[:, 0] - 1).max() > NO_SHAPE:
             shaped.append(k)
             ratios.append(ratio)
     return Morphing(
         rates,
         np.array(shaped, dtype=np.int64),
         of_class.nodes,
-        np.stack(ratios, axis=2) if ratios else np.ones((2, len(of_class.nodes), 0)),
+        np.stack(ratios, axis=3) if ratios else np.ones((2, *before.shape, 0)),
         *reference,
     )
+
+
+def _check_nominal(of_class: _Class, total: Float[np.ndarray, " nodes"]) -> None:
+    if (total <= 0).any():
+        worst = int(np.argmin(total))
+        raise InputError(
+            f"inference: {of_class.title} of {total[worst]:.4g} events at scores around "
+            f"{of_class.nodes[worst]:.3g}: negative weights outweigh the others; simulate more "
+            "events"
+        )
 
 
 def _check(of_class: _Class, source: Source, ratio: Float[np.ndarray, "2 nodes"]) -> None:

@@ -9,7 +9,7 @@ from hepml.config import Cut, InferenceJob
 from hepml.inference.binned import LEVEL, fit
 from hepml.inference.binning import Binning, bin_score
 from hepml.inference.blinding import DataReader, count_data
-from hepml.inference.bootstrap import draw_replicas, spread
+from hepml.inference.bootstrap import estimate, spread
 from hepml.inference.cautions import (
     of_bins,
     of_closure,
@@ -59,7 +59,7 @@ from hepml.inference.shapes import (
 )
 from hepml.inference.sources import Copy, Systematics, all_sources
 from hepml.inference.templates import model_of
-from hepml.inference.uncertainties import Uncertain, nuisances_of, replica_model, uncertain
+from hepml.inference.uncertainties import Uncertain, nuisances_of, uncertain
 from hepml.inference.workspace import checked_by_pyhf, workspace
 
 LLR = (Cut(variable="llr", keep="above"),)
@@ -98,7 +98,8 @@ def evaluate(
         separation = separation_of_score(job, variables[0], events)
     sources = all_sources(settings.background_uncertainty, systematics, events)
     nominal = Copy(events, sources.processes.of_event, variables)
-    uncertainties = uncertain(nominal, sources, selection, binning)
+    drawn = settings.replicas, job.seed
+    uncertainties = uncertain(nominal, sources, selection, binning, drawn)
     content = workspace(uncertainties.templates, job.method)
     fitted = fit(model_of(uncertainties.templates))
     check = checked_by_pyhf(content, fitted.significance)
@@ -106,9 +107,7 @@ def evaluate(
     closure = None if seen is None else check_closure(variables[0], seen, events)
     failed = of_closure(job, closure)
     shape = None if job.cuts else shape_of_score(nominal, sources, job)
-    significance, replicas = _significances(
-        job, uncertainties, binning, selection, (fitted.significance, shape)
-    )
+    significance, replicas = _significances(uncertainties, fitted.significance, shape)
     point = _working_point(events, selection)
     result = Result(
         method=job.method,
@@ -117,7 +116,7 @@ def evaluate(
         events_digest=digest(events),
         seed=job.seed,
         background_uncertainty=settings.background_uncertainty,
-        counting_uncertainty=uncertainties.counting,
+        counting_uncertainty=float(uncertainties.counting[0]),
         signal_events=int(np.count_nonzero(events.signal)),
         background_events=int(np.count_nonzero(~events.signal)),
         expected_signal=float(events.weight[events.signal].sum()),
@@ -151,7 +150,7 @@ def evaluate(
             *of_shape(shape),
             *failed,
             *of_toys(job),
-            *of_variations(job, uncertainties.counted, point.background.raw),
+            *of_variations(job, uncertainties.changes(), point.background.raw),
             *of_weights(events),
         ],
     )
@@ -235,31 +234,22 @@ def _bins(binning: Binning) -> Bins:
 
 
 def _significances(
-    job: InferenceJob,
-    uncertainties: Uncertain,
-    binning: Binning,
-    selection: Selection,
-    fitted: tuple[float, Shape | None],
+    uncertainties: Uncertain, binned: float, shape: Shape | None
 ) -> tuple[Significance, ReplicaSignificances]:
     """Every estimator at the working point, with bootstrap errors; binned and shape are given."""
-    binned, shape = fitted
-    events, uncertainty = uncertainties.nominal.events, uncertainties.counting
-    drawn = job.inference.replicas, job.seed
-    counted = draw_replicas(events, (~selection.passed).astype(np.int64), 2, *drawn).first(1)
-    s, b, variance = (
-        x[:, 0] for x in (counted.signal, counted.background, counted.background_variance)
-    )
-    sigma = uncertainty * b
+    counted = uncertainties.counted
+    s, b, variance = (x[:, 0] for x in (counted.signal, counted.background, counted.variance))
+    sigma = uncertainties.counting * b
     counting = asimov_significance(s, b, sigma)
-    of_bins = discovery_significance(replica_model(uncertainties, binning, *drawn))
+    of_bins = discovery_significance(uncertainties.replica_model)
     significance = Significance(
-        counting=_estimate(counting),
-        counting_without_uncertainty=_estimate(asimov_significance(s, b)),
-        counting_with_mc_statistics=_estimate(
+        counting=estimate(counting),
+        counting_without_uncertainty=estimate(asimov_significance(s, b)),
+        counting_with_mc_statistics=estimate(
             asimov_significance(s, b, np.hypot(sigma, np.sqrt(variance)))
         ),
         exact=_exact(s, b),
-        li_ma=_li_ma(s, b, sigma) if uncertainty else None,
+        li_ma=_li_ma(s, b, sigma) if sigma[0] else None,
         binned=Estimate(binned, spread(of_bins)),
         unbinned=shape.significance if shape else None,
     )
@@ -269,13 +259,9 @@ def _significances(
     return significance, replicas
 
 
-def _estimate(values: Float[np.ndarray, " replicas"]) -> Estimate:
-    return Estimate(float(values[0]), spread(values))
-
-
 def _exact(s: Float[np.ndarray, " replicas"], b: Float[np.ndarray, " replicas"]) -> Estimate | None:
     exact = exact_significance(s, b)
-    return _estimate(exact) if np.isfinite(exact).all() else None
+    return estimate(exact) if np.isfinite(exact).all() else None
 
 
 def _li_ma(
@@ -283,9 +269,11 @@ def _li_ma(
     b: Float[np.ndarray, " replicas"],
     sigma: Float[np.ndarray, " replicas"],
 ) -> LiMa:
+    # where a replica's variations change nothing, the sample's uncertainty stands in
+    sigma = np.where(sigma > 0, sigma, sigma[0] / b[0] * b)
     tau = b / sigma**2
-    estimate = _estimate(li_ma_significance(s + b, tau * b, tau))
+    found = estimate(li_ma_significance(s + b, tau * b, tau))
     numbers = (float(x[0]) for x in (s + b, tau * b, tau))
     z_bi = float(significance_of(binomial_p_value(s[:1] + b[:1], tau[:1] * b[:1], tau[:1]))[0])
     # beyond 38 σ the p-value is too small for a number
-    return LiMa(estimate.value, estimate.error, z_bi if np.isfinite(z_bi) else None, *numbers)
+    return LiMa(found.value, found.error, z_bi if np.isfinite(z_bi) else None, *numbers)

@@ -23,13 +23,13 @@ class Model:
     nominal: Float[np.ndarray, "sets processes bins"]
     signal: Bool[np.ndarray, " processes"]
     relative_error: Bins
-    factors: Float[np.ndarray, "2 processes sources"]
+    factors: Float[np.ndarray, "2 #sets processes sources"]
     shifts: Float[np.ndarray, "2 #sets processes sources bins"]
 
     @property
     def sources(self) -> int:
         """How many nuisance parameters there are beside the γ."""
-        return int(self.factors.shape[2])
+        return int(self.factors.shape[-1])
 
     @property
     def total_signal(self) -> Bins:
@@ -52,7 +52,7 @@ class Model:
             np.repeat(self.nominal[:1], times, axis=0),
             self.signal,
             np.repeat(self.relative_error[:1], times, axis=0),
-            self.factors,
+            self.factors[:, :1],
             self.shifts[:, :1],
         )
 
@@ -69,8 +69,8 @@ def simple_model(
         uncertainty: relative, of the background normalisation; 0 for none.
     """
     sources, bins = int(uncertainty > 0), signal.shape[1]
-    factors = np.ones((2, 2, sources))
-    factors[:, 1] = np.array([1 - uncertainty, 1 + uncertainty])[:, None]
+    factors = np.ones((2, 1, 2, sources))
+    factors[:, 0, 1] = np.array([1 - uncertainty, 1 + uncertainty])[:, None]
     return Model(
         np.stack([signal, background], axis=1),
         np.array([True, False]),

@@ -6,7 +6,7 @@ The product of ratios is normalised at each α: without that, a pull would also 
 docs/decisions/0008 says why ratios of the score's densities are enough.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -65,7 +65,7 @@ class Varied:
 
 @dataclass(frozen=True)
 class Morphing:
-    """What every source does to one class.
+    """What every source does to one class, the same in all sets of data or in each its own.
 
     Attributes:
         rates: factors on the yield at α = -1 and 1.
@@ -76,12 +76,18 @@ class Morphing:
         weight: of these, with sum 1.
     """
 
-    rates: Float[np.ndarray, "2 sources"]
+    rates: Float[np.ndarray, "2 #sets sources"]
     shaped: Int[np.ndarray, " shaped"]
     nodes: Float[np.ndarray, " nodes"]
-    ratios: Float[np.ndarray, "2 nodes shaped"]
+    ratios: Float[np.ndarray, "2 #sets nodes shaped"]
     reference: Float[np.ndarray, " references"]
-    weight: Float[np.ndarray, " references"]
+    weight: Float[np.ndarray, "#sets references"]
+
+    @property
+    def first(self) -> "Morphing":
+        """That of the first set."""
+        sets = {name: getattr(self, name)[:, :1] for name in ("rates", "ratios")}
+        return replace(self, **sets, weight=self.weight[:1])
 
     @cached_property
     def _factors(self) -> tuple[Factors, Factors]:
@@ -136,4 +142,5 @@ def _logarithmic(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
 def rate_only(rates: Float[np.ndarray, "2 sources"]) -> Morphing:
     """Sources that change nothing but the yield."""
     none = np.zeros(0)
-    return Morphing(rates, none.astype(np.int64), none, np.ones((2, 0, 0)), none, none)
+    empty = np.ones((2, 1, 0, 0))
+    return Morphing(rates[:, None], none.astype(np.int64), none, empty, none, none[None])

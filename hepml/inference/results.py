@@ -189,12 +189,13 @@ class Nuisances:
     """What every source of uncertainty does to the fits of one method.
 
     Attributes:
-        counted: source: relative uncertainty of the background at the working point.
+        counted: source: relative uncertainty of the background at the working point, with the
+            error from the statistics of the simulation.
         binned: impacts and costs in the binned fit.
         unbinned: in the unbinned fit, of slices of the score; None for cuts.
     """
 
-    counted: dict[str, float]
+    counted: dict[str, Estimate]
     binned: Ranking
     unbinned: Ranking | None
 

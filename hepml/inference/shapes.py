@@ -74,25 +74,26 @@ def shape_of_score(nominal: Copy, systematics: Systematics, job: InferenceJob) -
             "densities; look at the training (did its loss fall?) and at extreme inputs"
         )
     cell, cells = _slices(llr)
-    drawn = draw_replicas(events, cell, cells, job.inference.replicas, job.seed)
+    drawn = job.inference.replicas, job.seed
+    sums = draw_replicas(events, cell, cells, *drawn)
     of_cell = np.bincount(cell, llr - largest, cells) / np.bincount(cell, minlength=cells)
-    data = asimov(np.exp(of_cell)[None], drawn.signal, drawn.background)
-    share = drawn.background[0] / drawn.background[0].sum()
-    reference = Reference(of_cell + largest, share * data.ratio[0], share)
-    morphed = morphings(nominal, systematics, reference)
-    sources = sources_of(*morphed, reference.score)
-    values = discovery_significance(data, sources)
+    data = asimov(np.exp(of_cell)[None], sums.signal, sums.background)
+    share = sums.background / sums.background.sum(axis=1)[:, None]
+    reference = Reference(of_cell + largest, share * data.ratio, share)
+    morphed = morphings(nominal, systematics, reference, drawn)
+    values = discovery_significance(data, sources_of(*morphed, reference.score))
+    own = morphed[0].first, morphed[1].first
     signal, background = (np.where(k, events.weight, 0.0) for k in (events.signal, ~events.signal))
     # any normalisation of the ratio will do, so that nothing overflows
     single = asimov(np.exp(llr - largest)[None], signal[None], background[None])
-    fitted = fit(single, sources_of(*morphed, llr))
+    fitted = fit(single, sources_of(*own, llr))
     return Shape(
         fitted,
         Estimate(fitted.significance, spread(values)),
         values[1:].tolist(),
         _mean_ratio(llr, events),
         data,
-        sources,
+        sources_of(*own, reference.score),
     )
 
 

@@ -109,9 +109,9 @@ def processes_of(
 
 def varied_contents(
     source: Source,
-    nominal: Float[np.ndarray, "processes cells"],
-    fill: Callable[[Copy], Float[np.ndarray, "processes cells"]],
-) -> Float[np.ndarray, "2 processes cells"]:
+    nominal: Float[np.ndarray, "*replicas processes cells"],
+    fill: Callable[[Copy], Float[np.ndarray, "*replicas processes cells"]],
+) -> Float[np.ndarray, "2 *replicas processes cells"]:
     """Contents of cells under both variations, down first.
 
     Args:
@@ -119,7 +119,7 @@ def varied_contents(
         nominal: contents; they stay where a process is not concerned.
         fill: contents by the events of a copy.
     """
-    concerned = np.isin(np.arange(len(nominal)), source.processes)[:, None]
+    concerned = np.isin(np.arange(nominal.shape[-2]), source.processes)[:, None]
     change = source.change
     if isinstance(change, Normalisation):
         both = [(1 + relative) * nominal for relative in (change.down, change.up)]

@@ -123,19 +123,18 @@ def templates(
     return Templates(tuple(found), tuple(acting_sources))
 
 
-def process_cells(
-    cell: Int[np.ndarray, " events"], process: Int[np.ndarray, " events"], bins: int
-) -> Int[np.ndarray, " events"]:
+def process_cells(copy: Copy, place: Placing, bins: int) -> Int[np.ndarray, " events"]:
     """Bins of each process in turn, each with one more for what is in none of them."""
-    return process * (bins + 1) + cell
+    where = place(DataEvents(copy.events.fold, copy.variables))
+    return copy.process * (bins + 1) + where
 
 
 def _filled(
     copy: Copy, place: Placing, number: int, bins: int
 ) -> tuple[Float[np.ndarray, "processes bins"], Float[np.ndarray, "processes bins"]]:
     """Contents and their variances."""
-    cells = process_cells(place(DataEvents(copy.events.fold, copy.variables)), copy.process, bins)
-    yields = yields_of_events(copy.events, cells, number * (bins + 1))
+    where = process_cells(copy, place, bins)
+    yields = yields_of_events(copy.events, where, number * (bins + 1))
     contents, variance = (
         x.reshape(number, bins + 1)[:, :bins]
         for x in (
@@ -179,48 +178,38 @@ def _mend(broken: list[int], bins: int) -> str:
 def _effect(
     source: Source, varied: Float[np.ndarray, "2 bins"], nominal: Float[np.ndarray, " bins"]
 ) -> Effect:
-    """Split into a factor and a shape; a process whose sum has no ratio is shifted as a whole."""
     if isinstance(source.change, Normalisation):
         return Effect((1 + source.change.down, 1 + source.change.up), None)
-    total, sums = nominal.sum(), varied.sum(axis=1)
-    factors = sums / total if total > 0 and (sums > 0).all() else np.ones(2)
-    shifts = varied / factors[:, None] - nominal
+    factors, shifts = split(varied, nominal)
     flat = np.all(np.abs(shifts) <= NO_SHAPE * np.abs(nominal))
     return Effect((float(factors[0]), float(factors[1])), None if flat else shifts)
+
+
+def split(
+    varied: Float[np.ndarray, "2 *sets bins"], nominal: Float[np.ndarray, "*sets bins"]
+) -> tuple[Float[np.ndarray, " 2 *sets"], Float[np.ndarray, "2 *sets bins"]]:
+    """Factor and shape of a change; a process whose sum has no ratio is shifted as a whole."""
+    total, sums = nominal.sum(axis=-1), varied.sum(axis=-1)
+    defined = (total > 0) & (sums > 0).all(axis=0)
+    factors = np.where(defined, sums / np.where(defined, total, 1.0), 1.0)
+    return factors, varied / factors[..., None] - nominal
 
 
 def _acts(effect: Effect) -> bool:
     return effect.shifts is not None or effect.factors != (1.0, 1.0)
 
 
-def model_of(
-    made: Templates,
-    nominal: Float[np.ndarray, "sets processes bins"] | None = None,
-    background_variance: Float[np.ndarray, "sets bins"] | None = None,
-) -> Model:
-    """The likelihood's model: of the templates themselves, or of bootstrap replicas of them.
-
-    In replicas the relative effects of sources stay: variations share their events with the nominal
-    sample and fluctuate with it.
-
-    Args:
-        made: templates.
-        nominal: of each replica.
-        background_variance: Σ w² of each.
-    """
-    own = np.stack([process.nominal for process in made.processes])
-    if nominal is None or background_variance is None:
-        nominal, background_variance = own[None], (made.errors(signal=False) ** 2)[None]
-    number, bins = own.shape
-    factors = np.ones((2, number, len(made.sources)))
-    shifts = np.zeros((2, number, len(made.sources), bins))
+def model_of(made: Templates) -> Model:
+    """The likelihood's model of the templates, one set."""
+    nominal = np.stack([process.nominal for process in made.processes])
+    number, bins = nominal.shape
+    factors = np.ones((2, 1, number, len(made.sources)))
+    shifts = np.zeros((2, 1, number, len(made.sources), bins))
     for i, process in enumerate(made.processes):
         for name, effect in process.effects.items():
             k = made.sources.index(name)
-            factors[:, i, k] = effect.factors
+            factors[:, 0, i, k] = effect.factors
             if effect.shifts is not None:
-                shifts[:, i, k] = effect.shifts
-    relative = np.divide(nominal, own, out=np.ones_like(nominal), where=own != 0)
-    total = nominal[:, ~made.signal].sum(axis=1)
-    scaled = shifts[:, None] * (relative[:, :, None] if len(nominal) > 1 else 1.0)
-    return Model(nominal, made.signal, np.sqrt(background_variance) / total, factors, scaled)
+                shifts[:, 0, i, k] = effect.shifts
+    error = made.errors(signal=False) / made.contents(signal=False)
+    return Model(nominal[None], made.signal, error[None], factors, shifts)

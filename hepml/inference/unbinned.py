@@ -62,7 +62,7 @@ class Sources:
     @property
     def number(self) -> int:
         """How many nuisance parameters there are."""
-        return int(self.signal.rates.shape[1])
+        return int(self.signal.rates.shape[-1])
 
 
 def sources_of(

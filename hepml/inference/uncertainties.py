@@ -1,51 +1,65 @@
 """What sources of uncertainty do to one method: to the bins it fits, and to what it counts."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float
 
 from hepml.inference.binning import Binning
-from hepml.inference.bootstrap import draw_replicas
+from hepml.inference.bootstrap import estimate
 from hepml.inference.impacts import rank_binned, rank_unbinned
+from hepml.inference.metrics import Estimate
 from hepml.inference.model import Model
 from hepml.inference.placing import placing, working_point
+from hepml.inference.repeated import Repeated, repeat
 from hepml.inference.results import Nuisances
 from hepml.inference.selection import Selection
 from hepml.inference.shapes import Shape
-from hepml.inference.sources import (
-    Copy,
-    Systematics,
-)
-from hepml.inference.templates import Templates, model_of, process_cells, templates
+from hepml.inference.sources import Copy, Systematics
+from hepml.inference.templates import Templates, model_of, templates
 
 
 @dataclass(frozen=True)
 class Uncertain:
-    """One method's templates, and its relative uncertainties of the background that it counts.
+    """One method's templates, and bootstrap replicas of what it fits and what it counts.
 
     Attributes:
-        nominal: all events.
         systematics: all processes and sources, the normalisation of the background first.
         templates: of the bins that are fitted.
-        bins: how many those are.
-        counted: source: relative uncertainty of the background at the working point.
+        fitted: replicas of these bins.
+        counted: replicas of the working point, one bin.
+        changing: sources that do something to what is counted.
     """
 
-    nominal: Copy
     systematics: Systematics
     templates: Templates
-    bins: int
-    counted: Mapping[str, float]
+    fitted: Repeated
+    counted: Repeated
+    changing: tuple[str, ...]
 
     @property
-    def counting(self) -> float:
+    def replica_model(self) -> Model:
+        """Of the bins in all replicas; the first is the sample itself."""
+        return self.fitted.model(self.templates)
+
+    @cached_property
+    def counting(self) -> Float[np.ndarray, " replicas"]:
         """Relative uncertainty of the background at the working point, from all sources."""
-        return float(np.hypot.reduce([*self.counted.values(), 0.0]))
+        changes = [self.counted.changes(name)[:, 0] for name in self.changing]
+        return np.sqrt(np.sum(np.square(changes), axis=0)) + np.zeros(len(self.counted.contents))
+
+    def changes(self) -> dict[str, Estimate]:
+        """Source: relative uncertainty of the background at the working point."""
+        return {name: estimate(self.counted.changes(name)[:, 0]) for name in self.changing}
 
 
 def uncertain(
-    nominal: Copy, systematics: Systematics, selection: Selection, binning: Binning
+    nominal: Copy,
+    systematics: Systematics,
+    selection: Selection,
+    binning: Binning,
+    drawn: tuple[int, int],
 ) -> Uncertain:
     """Fill all templates of one method.
 
@@ -54,53 +68,20 @@ def uncertain(
         systematics: processes, and all sources.
         selection: chosen on nominal events alone.
         binning: likewise.
+        drawn: number of bootstrap replicas and their seed.
 
     Raises:
         InputError: if a variation leaves a bin without background, or negative.
     """
-    bins, given = len(binning.yields.signal), (systematics.processes, systematics.sources)
-    fitted = templates(bins, nominal, placing(binning, selection), *given)
-    counted = templates(1, nominal, working_point(selection), *given)
-    relative = {name: _relative(counted, name) for name in counted.sources}
-    return Uncertain(nominal, systematics, fitted, bins, relative)
-
-
-def _relative(made: Templates, source: str) -> float:
-    """Root mean square of what a source does to the background, down and up."""
-    change = np.zeros(2)
-    for process in made.processes:
-        if not process.signal and source in process.effects:
-            effect = process.effects[source]
-            shift = 0.0 if effect.shifts is None else effect.shifts[:, 0]
-            change += np.array(effect.factors) * (process.nominal[0] + shift) - process.nominal[0]
-    return float(np.sqrt(np.mean(change**2)) / made.contents(signal=False)[0])
-
-
-def replica_model(uncertain: Uncertain, binning: Binning, replicas: int, seed: int) -> Model:
-    """Bootstrap replicas of the templates; the first is the sample itself.
-
-    A replica that leaves a bin without background, or negative, is as the sample: with ten raw
-    events that happens once in 20,000 bins.
-    """
-    processes, bins = uncertain.systematics.processes, uncertain.bins
-    number = len(processes.names)
-    cell = process_cells(binning.bin_of_event, uncertain.nominal.process, bins)
-    drawn = draw_replicas(uncertain.nominal.events, cell, number * (bins + 1), replicas, seed)
-
-    def per_process(cells: np.ndarray) -> np.ndarray:
-        return cells.reshape(len(cells), number, bins + 1)[:, :, :bins]
-
-    contents = per_process(drawn.signal + drawn.background)
-    variance = per_process(drawn.background_variance).sum(axis=1)
-    signal, background = (
-        contents[:, chosen].sum(axis=1) for chosen in (processes.signal, ~processes.signal)
-    )
-    broken = (background <= 0) | (signal < 0)
-    return model_of(
-        uncertain.templates,
-        np.where(broken[:, None], contents[:1], contents),
-        np.where(broken, variance[:1], variance),
-    )
+    filled = []
+    for bins, place in (
+        (len(binning.yields.signal), placing(binning, selection)),
+        (1, working_point(selection)),
+    ):
+        made = templates(bins, nominal, place, systematics.processes, systematics.sources)
+        filled.append((made, repeat(bins, nominal, place, systematics, drawn)))
+    (fitted, of_bins), (counted, of_point) = filled
+    return Uncertain(systematics, fitted, of_bins, of_point, counted.sources)
 
 
 def nuisances_of(uncertain: Uncertain, shape: Shape | None) -> Nuisances:
@@ -113,7 +94,7 @@ def nuisances_of(uncertain: Uncertain, shape: Shape | None) -> Nuisances:
     titles = {source.name: source.title for source in uncertain.systematics.sources}
     acting = {name: titles[name] for name in uncertain.templates.sources}
     return Nuisances(
-        dict(uncertain.counted),
+        uncertain.changes(),
         rank_binned(model_of(uncertain.templates), acting),
         rank_unbinned(shape.sliced, shape.sources, titles) if shape else None,
     )

@@ -178,6 +178,7 @@ def render(report: Report) -> str:
     environment.filters.update(
         percent=_percent,
         quantity=_quantity,
+        percentage=_percentage,
         number=with_thousands,
         prefixed=with_prefix,
         duration=_duration,
@@ -262,6 +263,13 @@ def _quantity(content: Any) -> str:  # noqa: ANN401 - {"value", "error"}, a numb
     if isinstance(content, Mapping):
         return with_error(content.get("value"), content.get("error"))
     return with_thousands(content)
+
+
+def _percentage(content: Mapping[str, Any] | None) -> str:
+    """Of {"value", "error"}; a dash where there is none."""
+    if content is None:
+        return "–"
+    return f"{with_error(100 * content['value'], 100 * content['error'])} %"
 
 
 def _unbroken(text: str) -> str:

@@ -86,8 +86,8 @@ def test_what_fails_may_hold_no_background(make_job):
     assert any("only what passes is fitted" in text for text in of_bins(binning))
     sources = all_sources(0.1, None, events)
     nominal = Copy(events, sources.processes.of_event, x)
-    made = uncertain(nominal, sources, selection, binning)
-    significance, replicas = _significances(job, made, binning, selection, (1.0, None))
+    made = uncertain(nominal, sources, selection, binning, (10, 1))
+    significance, replicas = _significances(made, 1.0, None)
     assert significance.counting.value > 0
     assert np.isfinite(replicas.binned).all()
 

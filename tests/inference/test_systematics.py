@@ -13,6 +13,7 @@ from hepml.config import Cut, Systematic
 from hepml.data.store import ColumnWriter
 from hepml.errors import InputError
 from hepml.inference.cautions import of_variations
+from hepml.inference.metrics import Estimate
 from hepml.inference.stage import infer
 from hepml.inference.varied import Varied
 
@@ -121,18 +122,34 @@ def test_counting_knows_all_sources(analysis, make_job):
     job = make_job("cuts", cuts, background_uncertainty=0.03)
     result, _ = run(analysis, job, {"xsec": NORM, "tilt": TILT})
     counted = result["nuisances"]["counted"]
-    assert counted["xsec"] == pytest.approx(0.2)
-    assert 0.07 < counted["tilt"] < 0.1  # tanh x beyond x = 1, less than 1
-    total = np.sqrt(0.03**2 + 0.2**2 + counted["tilt"] ** 2)
+    assert counted["xsec"] == pytest.approx({"value": 0.2, "error": 0}, abs=1e-12)
+    tilt = counted["tilt"]["value"]
+    assert 0.07 < tilt < 0.1  # tanh x beyond x = 1, less than 1
+    assert 0 < counted["tilt"]["error"] < 0.1 * tilt  # the same few hundred events, reweighted
+    total = np.sqrt(0.03**2 + 0.2**2 + tilt**2)
     assert result["counting_uncertainty"] == pytest.approx(total)
+
+
+def test_variations_by_other_events_are_known_less(analysis, make_job):
+    """Event numbers agree in this sample; it is the config that says whether events do."""
+    errors = []
+    for independent in (False, True):
+        objects = {"files": {"qcd": ("other.root",)}, "independent": independent}
+        scale = {"samples": ("qcd",), "objects": {"up": objects, "down": objects}}
+        source = {"scale": Systematic.model_validate(scale)}
+        result, _ = run(analysis, make_job(replicas=100), source, analysis.varied)
+        errors.append(result["nuisances"]["counted"]["scale"])
+    assert errors[0]["value"] == errors[1]["value"]
+    assert errors[1]["error"] > 1.5 * errors[0]["error"]
 
 
 def test_changes_that_few_events_cannot_show_are_warned_of(make_job):
     job = make_job().model_copy(update={"systematics": {"scale": SCALE, "tilt": TILT}})
-    (said,) = of_variations(job, {"scale": 0.2, "tilt": 0.2}, 30)  # 6 of 30, and √(2/30) = 0.26
-    assert said.startswith("scale changes the counted background by 20%, which the 30 simulated")
-    assert not of_variations(job, {"scale": 0.2}, 1000)
-    assert not of_variations(job, {"scale": 0.01}, 30)
+    counted = {"scale": Estimate(0.2, 0.12), "tilt": Estimate(0.2, 0.02)}
+    (said,) = of_variations(job, counted, 30)
+    assert said.startswith("scale changes the counted background by 20% ± 12%: the 30 simulated")
+    assert not of_variations(job, {"scale": Estimate(0.2, 0.08)}, 30)
+    assert not of_variations(job, {"scale": Estimate(0.01, 0.01)}, 30)
 
 
 @pytest.mark.parametrize(

@@ -140,9 +140,9 @@ def shifted(alpha):
 def test_a_shape_and_rate_is_interpolated_from_its_variations(expected):
     """Exact: Z = 3.7113. Interpolated between the ratios at α = ±1 and normalised: 3.7092."""
     x, up = shifted(1)
-    ratios = np.stack([shifted(-1)[1] / 0.95, up / 1.05])[..., None]
-    weight = norm.pdf(x) / norm.pdf(x).sum()
-    rates = np.array([[0.95], [1.05]])
+    ratios = np.stack([shifted(-1)[1] / 0.95, up / 1.05])[:, None, :, None]
+    weight = norm.pdf(x)[None] / norm.pdf(x).sum()
+    rates = np.array([[[0.95]], [[1.05]]])
     background = Morphing(rates, np.array([0]), x, ratios, x, weight)
     sources = sources_of(rate_only(np.ones((2, 1))), background, x)
     assert discovery_significance(expected, sources)[0] == pytest.approx(3.7092, abs=6e-5)
@@ -160,10 +160,10 @@ def test_a_shape_and_rate_is_interpolated_from_its_variations(expected):
 
 def test_gradient_and_hessian_with_shapes_are_differences(expected):
     x, up = shifted(1)
-    ratios = np.stack([shifted(-1)[1] / 0.95, up / 1.05])[..., None]
-    weight = norm.pdf(x) / norm.pdf(x).sum()
+    ratios = np.stack([shifted(-1)[1] / 0.95, up / 1.05])[:, None, :, None]
+    weight = norm.pdf(x)[None] / norm.pdf(x).sum()
     both = [
-        Morphing(np.array([[0.95, 0.9], [1.05, 1.2]]), np.array([0]), x, f(ratios), x, weight)
+        Morphing(np.array([[[0.95, 0.9]], [[1.05, 1.2]]]), np.array([0]), x, f(ratios), x, weight)
         for f in (np.sqrt, np.asarray)
     ]
     likelihood = UnbinnedLikelihood(expected, sources_of(*both, x))
