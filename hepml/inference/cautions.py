@@ -92,16 +92,6 @@ def of_closure(job: InferenceJob, closure: Closure | None) -> list[str]:
     return failed
 
 
-def of_toys(job: InferenceJob) -> list[str]:
-    """What toys leave out."""
-    if not (job.systematics and job.inference.toys):
-        return []
-    return [
-        "toys of the binned fit know the normalisation of the background and the statistics of the "
-        "simulation; other systematics are not in them"
-    ]
-
-
 def of_variations(job: InferenceJob, counted: Mapping[str, Estimate], raw: int) -> list[str]:
     """Changes of the counted background that the few events kept do not tell from chance.
 

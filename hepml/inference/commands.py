@@ -51,16 +51,17 @@ def diagnose(data: tuple[Path, ...], scores: tuple[Path, ...], settings: str, ou
 
 @click.command(cls=Stage)
 @click.argument("result", type=ExistingFile)
+@click.option("--workspace", required=True, type=ExistingFile, help="of infer: what is fitted")
 @click.option("--toys", required=True, type=click.IntRange(1), help="how many in all parts")
 @click.option("--part", default=(0, 1), type=(int, int), help="its number from 0, and of how many")
 @click.option("--output", required=True, type=File, help="npz")
-def toys(result: Path, toys: int, part: tuple[int, int], output: Path) -> None:
+def toys(result: Path, workspace: Path, toys: int, part: tuple[int, int], output: Path) -> None:
     """Draw toy data sets of one method, or a part of them."""
     from hepml.inference.toys import stage
 
     if not 0 <= part[0] < part[1]:
         raise InputError(f"--part: {part[0]} is not one of {part[1]} parts, counted from 0")
-    stage.draw_toys(result, toys, part, output)
+    stage.draw_toys(result, workspace, toys, part, output)
 
 
 @click.command("merge-toys", cls=Stage)

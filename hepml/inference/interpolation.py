@@ -100,18 +100,3 @@ class Shifts:
             np.where(inside, slope, far),
             np.where(inside, curvature, 0.0),
         )
-
-
-class BackgroundScale:
-    """κ(α) of one factor 1 ± u, for α of many data sets."""
-
-    def __init__(self, uncertainty: float) -> None:
-        self._factors = Factors(np.array(1 - uncertainty), np.array(1 + uncertainty))
-
-    def __call__(self, alpha: Float[np.ndarray, " sets"]) -> Float[np.ndarray, " sets"]:
-        """κ."""
-        return self._factors(alpha).value
-
-    def slope(self, alpha: Float[np.ndarray, " sets"]) -> Float[np.ndarray, " sets"]:
-        """dκ/dα."""
-        return self._factors(alpha).slope

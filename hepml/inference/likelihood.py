@@ -2,26 +2,46 @@
 
 It is HistFactory's, as :mod:`hepml.inference.workspace` gives it to pyhf:
 
-    n_i ~ Poisson(µ S_i(α) + γ_i B_i(α)),  γ_i ~ Normal(1, r_i),  α_k ~ Normal(0, 1)
+    n_i ~ Poisson(µ S_i(α) + γ_i B_i(α)),  g_i ~ Normal(γ_i, r_i),  a_k ~ Normal(α_k, 1)
 
-with r_i the relative statistical error of the simulated background of bin i (``staterror``). S and
-B are sums over processes of κ(α) (nominal + Σ_k shift_k(α_k)), with κ a product of factors
-(``normsys``) and with shifts of the bin contents (``histosys``). γ has a closed form for given µ
-and α, so that only those are searched for: hundreds of bootstrap replicas cost milliseconds.
+with r_i the relative statistical error of the simulated background of bin i (``staterror``), and
+auxiliary measurements g = 1 and a = 0 but in toys. S and B are sums over processes of
+κ(α) (nominal + Σ_k shift_k(α_k)), with κ a product of factors (``normsys``) and with shifts of the
+bin contents (``histosys``). γ has a closed form for given µ and α, so that only those are searched
+for: hundreds of bootstrap replicas cost milliseconds.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from hepml.inference.counting import entropy_excess
 from hepml.inference.interpolation import Factors, Shifts
 from hepml.inference.model import Bins, Model
 from hepml.inference.newton import At, covariance, minimise
 
-LEAST_CONTENT = 1e-200  # of a bin that signal of negative strength would empty
+LEAST_CONTENT = 1e-150  # of a bin that signal of negative strength would empty
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Data sets: bin contents n, and what auxiliary measurements found of γ and α."""
+
+    counts: Bins
+    gamma: Float[np.ndarray, "#sets bins"]
+    alpha: Float[np.ndarray, "#sets sources"]
+
+    def only(self, chosen: Bool[np.ndarray, " sets"]) -> "Measured":
+        """Some of the sets."""
+        each = self.counts, self.gamma, self.alpha
+        return Measured(*(np.broadcast_to(x, (len(chosen), x.shape[1]))[chosen] for x in each))
+
+
+def nominal_measurement(model: Model, counts: Bins) -> Measured:
+    """Auxiliary measurements that found what the model expects."""
+    return Measured(counts, np.ones((1, counts.shape[1])), np.zeros((1, model.sources)))
 
 
 @dataclass(frozen=True)
@@ -58,12 +78,14 @@ class BinnedLikelihood:
     constraint terms vanish: q₀ at (µ, µ') = (0, 1).
 
     Args:
-        model: what is expected.
-        data: bin contents taken as observed.
+        model: what is expected; one set for all data sets, or as many.
+        data: bin contents taken as observed, with nominal auxiliary measurements or their own.
     """
 
-    def __init__(self, model: Model, data: Bins) -> None:
-        self.model, self.data = model, data
+    def __init__(self, model: Model, data: Bins | Measured) -> None:
+        self.model = model
+        self.measured = data if isinstance(data, Measured) else nominal_measurement(model, data)
+        self.data = self.measured.counts
         self._last: tuple[At, _Expected] | None = None
 
     @cached_property
@@ -98,18 +120,28 @@ class BinnedLikelihood:
 
     def value(self, at: At) -> Float[np.ndarray, " sets"]:
         """-2 ln L with γ profiled; infinite where there is no background in some bin."""
-        alpha, error = at[:, 1:], self.model.relative_error
+        error = self.model.relative_error
         signal, background = self._sums(self._expected(at).contents)
         signal = at[:, :1] * signal
         defined = np.all(background > 0, axis=1)
         background = np.where(defined[:, None], background, 1.0)
-        gamma = _profiled_gamma(signal, background, self.data, error)
-        fitted = np.maximum(signal + gamma * background, LEAST_CONTENT)
+        gamma = _profiled_gamma(signal, background, self.measured, error)
+        fitted = _possible(signal + gamma * background, self.data)
         # f - n + n ln(n/f), written such that nothing cancels where f is close to n
         poisson = fitted * entropy_excess((self.data - fitted) / fitted)
-        pull = np.divide(gamma - 1, error, out=np.zeros_like(gamma), where=error > 0)
-        total = 2 * poisson.sum(axis=1) + (pull**2).sum(axis=1) + (alpha**2).sum(axis=1)
+        off = gamma - self.measured.gamma
+        pull = np.divide(off, error, out=np.zeros_like(gamma), where=error > 0)
+        total = 2 * poisson.sum(axis=1) + (pull**2).sum(axis=1)
+        total = total + ((at[:, 1:] - self.measured.alpha) ** 2).sum(axis=1)
         return np.where(defined, total, np.inf)
+
+    def background(self, at: At) -> tuple[np.ndarray, Float[np.ndarray, "sets bins"]]:
+        """The best γ of each set at given µ and α, and γB."""
+        signal, background = self._sums(self._expected(at).contents)
+        gamma = _profiled_gamma(
+            at[:, :1] * signal, background, self.measured, self.model.relative_error
+        )
+        return gamma, gamma * background
 
     def derivatives(
         self, at: At
@@ -123,15 +155,16 @@ class BinnedLikelihood:
         expected = self._expected(at)
         signal, background = self._sums(expected.contents)
         by_signal, by_background = self._sums(expected.slopes)
-        gamma = _profiled_gamma(mu * signal, background, self.data, error)
-        fitted = np.maximum(mu * signal + gamma * background, LEAST_CONTENT)
+        gamma = _profiled_gamma(mu * signal, background, self.measured, error)
+        error = np.where(gamma > 0, error, 0.0)  # at its end γ stays
+        fitted = _possible(mu * signal + gamma * background, self.data)
         surplus, weight = 1 - self.data / fitted, self.data / fitted**2
         of_background = gamma[:, None] * by_background  # d/dα of γB, parameter by parameter
         slopes = np.concatenate(
             [signal[:, None], mu[..., None] * by_signal + of_background], axis=1
         )
         gradient = (surplus[:, None] * slopes).sum(axis=2)
-        gradient[:, 1:] += at[:, 1:]
+        gradient[:, 1:] += at[:, 1:] - self.measured.alpha
         # the same for γ, whose row and column are then eliminated
         zero = np.zeros_like(signal[:, None])
         mixed = surplus[:, None] * np.concatenate([zero, by_background], axis=1)
@@ -182,15 +215,20 @@ def _hessians(
     return exact, np.einsum("sib,sjb->sij", kept[:, None] * slopes, slopes) + prior
 
 
-def best_fit(likelihood: BinnedLikelihood, mu: float | None = None) -> At:
+def best_fit(likelihood: BinnedLikelihood, mu: float | None = None, start: At | None = None) -> At:
     """Maximise the likelihood of each set in µ and α, or in α alone at a given µ.
+
+    Args:
+        likelihood: of all sets.
+        mu: fixed if given.
+        start: of the search; µ = 1 (or as fixed) and α = 0 by default.
 
     Raises:
         InputError: if a fit does not converge.
     """
-    sets, sources = len(likelihood.data), likelihood.model.sources
-    start = np.zeros((sets, sources + 1))
-    start[:, 0] = 1.0 if mu is None else mu
+    if start is None:
+        start = np.zeros((len(likelihood.data), likelihood.model.sources + 1))
+        start[:, 0] = 1.0 if mu is None else mu
     free = np.ones_like(start, dtype=bool)
     free[:, 0] = mu is None
     return minimise(likelihood, start, free)
@@ -226,15 +264,35 @@ def asimov_covariance(model: Model) -> Float[np.ndarray, "sets parameters parame
     return covariance(hessian, np.ones_like(at, dtype=bool))
 
 
+def _possible(fitted: Bins, data: Bins) -> Bins:
+    """Contents > 0 where something was seen.
+
+    Elsewhere -ln L is the content itself and goes on smoothly to negative ones, as it does between
+    the events of an unbinned fit.
+    """
+    return np.where((fitted == 0) | (data > 0), np.maximum(fitted, LEAST_CONTENT), fitted)
+
+
 def _profiled_gamma(
-    signal: Bins, background: Bins, data: Bins, relative_error: Bins
+    signal: Float[np.ndarray, "sets bins"],
+    background: Float[np.ndarray, "sets bins"],
+    measured: Measured,
+    relative_error: Float[np.ndarray, "#sets bins"],
 ) -> Float[np.ndarray, "sets bins"]:
-    """Root of b - nb/(s + γb) + (γ - 1)/r² = 0: bγ² + (s + b(br² - 1))γ + s(br² - 1) - nbr² = 0."""
+    """Larger root of b - nb/(s + γb) + (γ - g)/r² = 0, no less than 0.
+
+    That is bγ² + (s + b(br² - g))γ + s(br² - g) - nbr² = 0.
+    """
+    data, gamma = measured.counts, measured.gamma
     variance = background * relative_error**2
-    linear = signal + background * (variance - 1)
-    constant = signal * (variance - 1) - data * variance
-    root = np.sqrt((signal - background * (variance - 1)) ** 2 + 4 * background * data * variance)
+    linear = signal + background * (variance - gamma)
+    constant = signal * (variance - gamma) - data * variance
+    off = signal - background * (variance - gamma)
+    root = np.sqrt(off**2 + 4 * background * data * variance)
     # of the two forms of the larger root, the one in which nothing cancels
     with np.errstate(divide="ignore", invalid="ignore"):
         large = -2 * constant / (linear + root)
-    return np.where(linear > 0, large, (root - linear) / (2 * background))
+    found = np.where(linear > 0, large, (root - linear) / (2 * background))
+    # where nothing was seen the other root is where the content vanishes: no minimum
+    found = np.where(data > 0, found, gamma - variance)
+    return np.where(relative_error > 0, np.maximum(found, 0.0), gamma)

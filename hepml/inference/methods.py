@@ -16,7 +16,6 @@ from hepml.inference.cautions import (
     of_pyhf,
     of_selection,
     of_shape,
-    of_toys,
     of_variations,
     of_weights,
 )
@@ -149,7 +148,6 @@ def evaluate(
             *of_pyhf(check, fitted),
             *of_shape(shape),
             *failed,
-            *of_toys(job),
             *of_variations(job, uncertainties.changes(), point.background.raw),
             *of_weights(events),
         ],

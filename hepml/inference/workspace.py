@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyhf
 
+from hepml.inference.model import Model
 from hepml.inference.templates import Template, Templates
 
 LARGEST_PULL = 20.0  # pyhf stops at 5 by default, where a strong signal would be cut short
@@ -91,6 +92,33 @@ def _of_sources(process: Template) -> list[dict[str, Any]]:
             shapes = {"hi_data": high.tolist(), "lo_data": low.tolist()}
             modifiers.append({"name": name, "type": "histosys", "data": shapes})
     return modifiers
+
+
+def likelihood_model(content: dict[str, Any]) -> Model:
+    """The own likelihood's model of a workspace that :func:`workspace` made, one set."""
+    (channel,) = content["channels"]
+    fixed = {"mu", f"staterror_{channel['name']}"}
+    parameters = content["measurements"][0]["config"]["parameters"]
+    sources = [p["name"] for p in parameters if p["name"] not in fixed]
+    nominal = np.array([sample["data"] for sample in channel["samples"]])
+    number, bins = nominal.shape
+    is_signal, variance = np.zeros(number, bool), np.zeros(bins)
+    factors, shifts = (np.zeros((2, 1, number, len(sources), *rest)) for rest in ((), (bins,)))
+    factors += 1
+    for i, sample in enumerate(channel["samples"]):
+        for modifier in sample["modifiers"]:
+            name, data = modifier["name"], modifier["data"]
+            if modifier["type"] == "normfactor":
+                is_signal[i] = True
+            elif modifier["type"] == "staterror":
+                variance += np.square(data)
+            elif modifier["type"] == "normsys":
+                factors[:, 0, i, sources.index(name)] = data["lo"], data["hi"]
+            else:
+                moved = np.array([data["lo_data"], data["hi_data"]])
+                shifts[:, 0, i, sources.index(name)] = moved - nominal[i]
+    error = np.sqrt(variance) / nominal[~is_signal].sum(axis=0)
+    return Model(nominal[None], is_signal, error[None], factors, shifts)
 
 
 @contextlib.contextmanager

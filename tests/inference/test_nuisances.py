@@ -20,6 +20,7 @@ from hepml.inference.likelihood import (
 from hepml.inference.model import simple_model
 from hepml.inference.templates import Effect, Template, Templates, model_of
 from hepml.inference.workspace import (
+    likelihood_model,
     numpy_and_minuit,
     pyhf_significance,
     read_model,
@@ -55,6 +56,15 @@ def test_significance_is_pyhfs(made):
     templates = made_up(*made)
     own = discovery_significance(model_of(templates))[0]
     assert pyhf_significance(workspace(templates, "sr")) == pytest.approx(own, rel=1e-6)
+
+
+@pytest.mark.parametrize("made", MODELS)
+def test_a_workspace_holds_the_whole_model(made):
+    templates = made_up(*made)
+    own = model_of(templates)
+    read = likelihood_model(json.loads(json.dumps(workspace(templates, "sr"))))
+    for name, value in vars(own).items():
+        assert getattr(read, name) == pytest.approx(value, rel=1e-12, abs=1e-12)
 
 
 def test_likelihood_is_pyhfs_far_from_the_minimum():

@@ -48,7 +48,8 @@ rule diagnose:
 
 rule toys:
     input:
-        f"{RESULTS}/inference/{{method}}.json",
+        result=f"{RESULTS}/inference/{{method}}.json",
+        workspace=f"{RESULTS}/inference/{{method}}.workspace.json",
     output:
         f"{RESULTS}/inference/toys/{{method}}_{{chunk}}.npz",
     log:
@@ -63,8 +64,8 @@ rule toys:
         chunks=jobs.toy_chunks(ANALYSIS),
         code=code_digest("hepml.inference.toys.stage"),
     shell:
-        "hepml toys {input:q} --toys {params.toys} --part {wildcards.chunk} {params.chunks}"
-        " --output {output:q} 2> {log:q}"
+        "hepml toys {input.result:q} --workspace {input.workspace:q} --toys {params.toys}"
+        " --part {wildcards.chunk} {params.chunks} --output {output:q} 2> {log:q}"
 
 
 rule merge_toys:

@@ -5,13 +5,16 @@ promises, and the pull is (µ̂ - µ)/σ̂. Nuisance parameters are true at thei
 was measured of them fluctuates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import chi2
 
-from hepml.inference.toys.fits import ToyData, ToyModel, fit_toys
+from hepml.inference.likelihood import BinnedLikelihood, Measured, best_fit
+from hepml.inference.model import Model
+from hepml.inference.newton import covariance
+from hepml.inference.toys.fits import draw
 
 LEVELS = (0.6826894921370859, 0.95)
 
@@ -37,59 +40,48 @@ class Coverage:
     pull_width: float
 
 
-def binned_coverage(model: ToyModel, mu: float, toys: int, seed: int) -> Coverage:
-    """Of the binned fit, normalisation and statistics of the simulation profiled.
+def binned_coverage(model: Model, mu: float, toys: int, seed: int) -> Coverage:
+    """Of the binned fit, all nuisance parameters profiled.
 
     Args:
-        model: what is expected.
+        model: what is expected; one set.
         mu: true signal strength.
         toys: how many data sets.
         seed: of their generator.
     """
-    rng = np.random.default_rng(seed)
-    shape = toys, len(model.signal)
-    data = ToyData(
-        rng.poisson(mu * model.signal + model.background, shape).astype(float),
-        1 + model.relative_error * rng.normal(size=shape),
-        rng.normal(size=toys) * (model.uncertainty > 0),
-    )
-    best = fit_toys(model, data)
-    t = fit_toys(model, data, mu).value - best.value
-    return coverage(mu, t, (best.mu - mu) / best.sigma_mu)
+    return _fitted(model, draw(model, mu, toys, np.random.default_rng(seed)), mu)
 
 
 def unbinned_coverage(
-    ratio: Float[np.ndarray, " cells"], model: ToyModel, mu: float, toys: int, seed: int
+    ratio: Float[np.ndarray, " cells"], model: Model, mu: float, toys: int, seed: int
 ) -> Coverage:
-    """Of the unbinned fit, the normalisation of the background profiled.
+    """Of the unbinned fit, all nuisance parameters profiled.
 
     Cells are so narrow that the likelihood ratio of each event is that of its cell: then the binned
     likelihood without errors of the simulation is the unbinned one.
 
     Args:
         ratio: density of signal over that of background in each cell, which the fit believes.
-        model: expected events of each cell, from which toys are drawn.
+        model: expected events of each cell, from which toys are drawn; one set, signal first.
         mu: true signal strength.
         toys: how many data sets.
         seed: of their generator.
     """
-    believed = ratio * model.background
-    fitted = ToyModel(
-        believed * model.signal.sum() / believed.sum(),
-        model.background,
-        np.zeros_like(ratio),
-        model.uncertainty,
+    believed = ratio * model.nominal[0, 1]
+    nominal = model.nominal.copy()
+    nominal[0, 0] = believed * model.nominal[0, 0].sum() / believed.sum()
+    return _fitted(
+        replace(model, nominal=nominal), draw(model, mu, toys, np.random.default_rng(seed)), mu
     )
-    rng = np.random.default_rng(seed)
-    expected = mu * model.signal + model.background
-    data = ToyData(
-        rng.poisson(expected, (toys, len(ratio))).astype(float),
-        np.ones((toys, len(ratio))),
-        rng.normal(size=toys) * (model.uncertainty > 0),
-    )
-    best = fit_toys(fitted, data)
-    t = fit_toys(fitted, data, mu).value - best.value
-    return coverage(mu, t, (best.mu - mu) / best.sigma_mu)
+
+
+def _fitted(model: Model, data: Measured, mu: float) -> Coverage:
+    likelihood = BinnedLikelihood(model, data)
+    best = best_fit(likelihood)
+    t = likelihood.value(best_fit(likelihood, mu)) - likelihood.value(best)
+    _, hessian, _ = likelihood.derivatives(best)
+    sigma = np.sqrt(covariance(hessian, np.ones_like(best, dtype=bool))[:, 0, 0])
+    return coverage(mu, t, (best[:, 0] - mu) / sigma)
 
 
 def coverage(

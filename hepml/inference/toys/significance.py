@@ -17,8 +17,9 @@ from scipy.special import xlogy
 from scipy.stats import norm
 
 from hepml.inference.counting import li_ma_significance
-from hepml.inference.interpolation import BackgroundScale
-from hepml.inference.toys.fits import ToyData, ToyModel, asimov_toy, discovery_q, fit_toys
+from hepml.inference.likelihood import BinnedLikelihood, best_fit
+from hepml.inference.model import Model
+from hepml.inference.toys.fits import discovery_q, draw
 
 BLOCK = 1000  # toys that share a generator
 
@@ -50,32 +51,26 @@ class ToySignificance:
     toys: int
 
 
-def draw_binned(model: ToyModel, toys: int, seed: int, block: int) -> Toys:
+def draw_binned(model: Model, toys: int, seed: int, block: int) -> Toys:
     """Toys of the binned fit.
 
     Args:
-        model: what is expected.
+        model: what is expected; one set.
         toys: how many.
         seed: of the analysis.
         block: number of the block; with the seed it sets the generator.
     """
     rng = np.random.default_rng((seed, block, 0))
-    bins = len(model.signal)
-    expected = model.signal + model.background
-    data = ToyData(
-        rng.poisson(expected, (toys, bins)).astype(float),
-        1 + model.relative_error * rng.normal(size=(toys, bins)),
-        rng.normal(size=toys) * (model.uncertainty > 0),
-    )
-    without = fit_toys(model, asimov_toy(model, 1.0), 0.0)
-    background = _expected_background(model, without.alpha, without.gamma[0])
-    weight = _log_poisson_ratio(data.counts, background, expected).sum(axis=1)
+    data = draw(model, 1.0, toys, rng)
+    likelihood = BinnedLikelihood(model, model.asimov)
+    without = best_fit(likelihood, 0.0)
+    gamma, background = likelihood.background(without)
+    weight = _log_poisson_ratio(data.counts, background, model.asimov).sum(axis=1)
     error = np.where(model.relative_error > 0, model.relative_error, 1.0)
-    pulls = (data.gamma - without.gamma) / error, (data.gamma - 1) / error
+    pulls = (data.gamma - gamma) / error, (data.gamma - 1) / error
     moved = (pulls[1] ** 2 - pulls[0] ** 2) * (model.relative_error > 0)
     weight += moved.sum(axis=1) / 2
-    if model.uncertainty:
-        weight += (data.alpha**2 - (data.alpha - without.alpha) ** 2) / 2
+    weight += (data.alpha**2 - (data.alpha - without[:, 1:]) ** 2).sum(axis=1) / 2
     return Toys(discovery_q(model, data), weight)
 
 
@@ -165,12 +160,6 @@ def on_off_p_value(
     seen = li_ma_significance(np.array([n]), np.array([m]), tau[:1])[0]
     p = float(np.mean(z >= seen - 1e-9))
     return p, float(np.sqrt(p * (1 - p) / toys))
-
-
-def _expected_background(
-    model: ToyModel, alpha: Float[np.ndarray, " sets"], gamma: Float[np.ndarray, " bins"]
-) -> Float[np.ndarray, " bins"]:
-    return np.asarray(gamma * BackgroundScale(model.uncertainty)(alpha) * model.background)
 
 
 def _log_poisson_ratio(

@@ -1,14 +1,15 @@
 """Toys of the inference stage: from results to files of toys, and to significances."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 
 from hepml.artifacts import new_file, write_json
 from hepml.errors import InputError
+from hepml.inference.model import Model
 from hepml.inference.results import TOYS, Result, ToyNumbers
 from hepml.inference.stage import read_result
-from hepml.inference.toys.fits import ToyModel
 from hepml.inference.toys.significance import (
     Toys,
     blocks,
@@ -17,19 +18,26 @@ from hepml.inference.toys.significance import (
     merged,
     toy_significance,
 )
+from hepml.inference.workspace import likelihood_model
 
 
-def draw_toys(result: Path, toys: int, part: tuple[int, int], output: Path) -> None:
+def draw_toys(
+    result: Path, workspace: Path, toys: int, part: tuple[int, int], output: Path
+) -> None:
     """Draw some of the toys of one method. How many parts there are changes no toy.
 
     Args:
         result: ``inference/<method>.json``.
+        workspace: ``inference/<method>.workspace.json``.
         toys: how many in all parts.
         part: number of this one, and how many there are.
         output: ``.npz`` to write.
+
+    Raises:
+        InputError: if a file is not what `hepml infer` wrote, or a fit does not converge.
     """
-    content = read_result(result)
-    model, (on, exposure_ratio) = _toy_model(content), _on_off(content)
+    content, (on, exposure_ratio) = read_result(result), _on_off(read_result(result))
+    model = _read_model(workspace)
     number, parts = part
     columns: dict[str, list[np.ndarray]] = {}
     for block in np.array_split(np.arange(len(blocks(toys))), parts)[number].tolist():
@@ -82,16 +90,14 @@ def _read_toys(path: Path) -> dict[str, Toys]:
         raise InputError(f"{path}: no toys here ({error}); run `hepml toys` again") from None
 
 
-def _toy_model(result: Result) -> ToyModel:
+def _read_model(path: Path) -> Model:
     """What the binned fit of a method expects."""
-    bins = result.histogram
-    background = np.array(bins.background)
-    return ToyModel(
-        np.array(bins.signal),
-        background,
-        np.array(bins.background_error) / background,
-        result.background_uncertainty,
-    )
+    try:
+        return likelihood_model(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: no workspace of `hepml infer` ({error!r}); run it again"
+        ) from None
 
 
 def _on_off(result: Result) -> tuple[tuple[float, float], float]:
