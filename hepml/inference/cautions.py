@@ -1,6 +1,6 @@
 """What a reader of the numbers should know: the warnings of a method."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from hepml.inference.metrics import Estimate
 from hepml.inference.results import Significance
 from hepml.inference.selection import Selection
 from hepml.inference.shapes import Shape
+from hepml.inference.sources import Systematics
 from hepml.inference.workspace import PyhfCheck
 
 FEW_EVENTS = 5.0  # expected background below which the asymptotic formulae are optimistic
@@ -110,6 +111,20 @@ def of_variations(job: InferenceJob, counted: Mapping[str, Estimate], raw: int) 
                 "simulate more background"
             )
     return said
+
+
+def of_idle(systematics: Systematics, acting: Sequence[str]) -> list[str]:
+    """Sources that change nothing of what is fitted.
+
+    Args:
+        systematics: all sources that were asked for.
+        acting: names of those that do something.
+    """
+    return [
+        f"{source.title} changes nothing that is fitted; if it should, look at what it varies"
+        for source in systematics.sources
+        if source.name not in acting
+    ]
 
 
 def of_weights(events: Events) -> list[str]:

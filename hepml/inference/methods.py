@@ -13,6 +13,7 @@ from hepml.inference.bootstrap import estimate, spread
 from hepml.inference.cautions import (
     of_bins,
     of_closure,
+    of_idle,
     of_pyhf,
     of_selection,
     of_shape,
@@ -148,6 +149,7 @@ def evaluate(
             *of_pyhf(check, fitted),
             *of_shape(shape),
             *failed,
+            *of_idle(sources, uncertainties.templates.sources),
             *of_variations(job, uncertainties.changes(), point.background.raw),
             *of_weights(events),
         ],

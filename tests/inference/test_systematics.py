@@ -130,6 +130,19 @@ def test_counting_knows_all_sources(analysis, make_job):
     assert result["counting_uncertainty"] == pytest.approx(total)
 
 
+def test_a_variation_that_does_nothing_is_said(analysis, make_job):
+    """Copies that are the nominal sample: nothing to fit, and not silently left out."""
+    same = [
+        Varied(c.variation, c.sample, analysis.data[1], analysis.scores[1]) for c in analysis.varied
+    ]
+    result, workspace = run(analysis, make_job(), {"scale": SCALE}, same)
+    assert "scale changes nothing that is fitted; if it should" in " ".join(result["warnings"])
+    modifiers = workspace["channels"][0]["samples"][1]["modifiers"]
+    assert "scale" not in [modifier["name"] for modifier in modifiers]
+    result, _ = run(analysis, make_job(), {"scale": SCALE}, analysis.varied)
+    assert "changes nothing" not in " ".join(result["warnings"])
+
+
 def test_variations_by_other_events_are_known_less(analysis, make_job):
     """Event numbers agree in this sample; it is the config that says whether events do."""
     errors = []
