@@ -35,11 +35,15 @@ class Record:
 
 
 def read_record(line):
-    """One line of ``scontrol --oneliner show job``."""
+    """One line of ``scontrol --oneliner --details show job``.
+
+    GPUs are those that were given. TRES lists them only where AccountingStorageTRES names them,
+    and TresPerJob and TresPerNode say what was asked for, each by another option of sbatch.
+    """
     field = dict(re.findall(r"(\S+?)=(\S*)", line))
     size, unit = re.fullmatch(r"([\d.]+)([MG])", field["MinMemoryNode"]).groups()
     hours, minutes, _ = map(int, field["TimeLimit"].split(":"))
-    gpus = re.search(r"gres/gpu=(\d+)", field["TRES"])
+    gpus = re.fullmatch(r"gpu:(?:[^:,]+:)?(\d+)", field.get("JOB_GRES", ""))
     return Record(
         id=int(field["JobId"]),
         rule=field["Comment"].removeprefix("rule_").split("_wildcards")[0],
@@ -74,7 +78,10 @@ class Slurm:
     def jobs(self):
         """Records of all jobs, those that have ended too, in the order of submission."""
         answer = subprocess.run(
-            ["scontrol", "--oneliner", "show", "job"], text=True, capture_output=True, check=True
+            ["scontrol", "--oneliner", "--details", "show", "job"],
+            text=True,
+            capture_output=True,
+            check=True,
         )
         lines = [line for line in answer.stdout.splitlines() if "JobId=" in line]
         return sorted(map(read_record, lines), key=lambda record: record.id)
