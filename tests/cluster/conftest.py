@@ -32,6 +32,7 @@ class Record:
     memory_mb: float
     minutes: int
     gpus: int
+    restarts: int
 
 
 def read_record(line):
@@ -52,6 +53,7 @@ def read_record(line):
         memory_mb=float(size) * {"M": 1, "G": 1024}[unit],
         minutes=60 * hours + minutes,
         gpus=int(gpus[1]) if gpus else 0,
+        restarts=int(field["Restarts"]),
     )
 
 
