@@ -29,7 +29,7 @@ TIGHT = {"provenance": {"mem_mb": "150 if attempt == 2 else 800 * attempt"}}
 def config(workflow, tiny):
     """An analysis of seconds, in which a training has many epochs to be stopped in."""
     content = yaml.safe_load(tiny)
-    content["models"]["mlp"]["training"] |= {"epochs": 40, "patience": 39}
+    content["models"]["mlp"]["training"] |= {"epochs": 60, "patience": 59}
     path = workflow.folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
@@ -100,6 +100,7 @@ class Trouble:
         folder: of the run.
         cancelled: fold of the first training with a checkpoint.
         requeued: fold and job of the second.
+        released: whether the requeued job may start again.
         hung: the job that hangs.
         cards: which CUDA_VISIBLE_DEVICES the processes of each training had.
     """
@@ -107,15 +108,17 @@ class Trouble:
     folder: Path
     cancelled: str | None = None
     requeued: tuple[str, int] | None = None
+    released: bool = False
     hung: int | None = None
     cards: defaultdict[int, set] = field(default_factory=lambda: defaultdict(set))
 
     def make(self, jobs):
         """Do what can be done by now."""
         for job in jobs:
-            if self.requeued and job.id == self.requeued[1] and job.state == "PENDING":
+            if job.restarts and job.state == "PENDING" and not self.released:
                 # at once: by default Slurm waits until its credentials of the first run expire
-                slurm_says("scontrol", "update", f"JobId={job.id}", "StartTime=now")
+                tell("scontrol", "update", f"JobId={job.id}", "StartTime=now")
+                self.released = True
             if job.state == "RUNNING" and job.rule == "train":
                 self._training(job)
             if job.state == "RUNNING" and job.rule == "provenance" and self.hung is None:
@@ -131,11 +134,11 @@ class Trouble:
                 continue
             if self.cancelled is None:
                 process.stop()  # or it may be done before the scheduler has acted
-                slurm_says("scancel", job.id)
+                tell("scancel", job.id)
                 self.cancelled = fold
             elif self.requeued is None and fold != self.cancelled:
                 process.stop()
-                slurm_says("scontrol", "requeue", job.id)
+                tell("scontrol", "requeue", job.id)
                 self.requeued = fold, job.id
 
     def _let_hang(self, job):
@@ -144,10 +147,10 @@ class Trouble:
             process.stop()
             self.hung = job.id
         if self.hung:
-            slurm_says("scontrol", "update", f"JobId={job.id}", "EndTime=now")
+            tell("scontrol", "update", f"JobId={job.id}", "EndTime=now")
 
 
-def slurm_says(*command):
+def tell(*command):
     subprocess.run(list(map(str, command)), check=True)
 
 
@@ -171,7 +174,7 @@ def disturbed(request, slurm, tmp_path_factory, workflow, tiny):
             deadline = time.monotonic() + 900
             while process.poll() is None and time.monotonic() < deadline:
                 trouble.make([job for job in slurm.jobs() if job.id not in before])
-                time.sleep(0.1)
+                time.sleep(0.2)
         finally:
             process.terminate()
             process.wait(60)
