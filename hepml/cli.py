@@ -18,7 +18,6 @@ from hepml.options import (
     checkpoint_option,
     device_option,
     factory_option,
-    say,
 )
 from hepml.plots.commands import plot
 
@@ -100,9 +99,9 @@ def train(
     from hepml.training.task import prepare
 
     job = parse(TrainingJob, settings, "--settings")
-    with resumable(output, checkpoint_minutes, say) as checkpoints:
+    with resumable(output, checkpoint_minutes, _say) as checkpoints:
         task = prepare(job, data, fold, device, output.parent)
-        train_task(task, output, say, checkpoints)
+        train_task(task, output, _say, checkpoints)
 
 
 @hepml.command()
@@ -124,7 +123,7 @@ def ensemble(
     from hepml.training import stage
 
     job = parse(TrainingJob, settings, "--settings")
-    stage.assemble(job, data, networks, output, device, say)
+    stage.assemble(job, data, networks, output, device, _say)
 
 
 @hepml.command()
@@ -157,7 +156,7 @@ def export(network: Path, data: tuple[Path, ...], factory: Any, output: Path) ->
     """Export one network with its preprocessing to ONNX; compared with torch before it is kept."""
     from hepml.export import stage
 
-    stage.export(network, data, output, factory, say)
+    stage.export(network, data, output, factory, _say)
 
 
 for command in (infer, diagnose, toys, merge_toys, compare, plot):
@@ -273,6 +272,10 @@ def _detect(config: Path) -> None:
         failed += [finding.name] if finding.passed is False else []
     if failed:
         raise InputError(f"{config}: {len(failed)} checks failed: {'; '.join(failed)}")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def main(arguments: list[str] | None = None) -> Any:  # noqa: ANN401

@@ -6,7 +6,7 @@
 # Settings come from the environment: BASE (a folder), NODES, CPUS, MEM_MB, GPUS, PORT0.
 set -euo pipefail
 BASE=${BASE:?a folder for configuration, state and logs}
-NODES=${NODES:-2} CPUS=${CPUS:-4} MEM_MB=${MEM_MB:-16000} GPUS=${GPUS:-2} PORT0=${PORT0:-17000}
+NODES=${NODES:-2} CPUS=${CPUS:-4} MEM_MB=${MEM_MB:-16000} GPUS=${GPUS:-3} PORT0=${PORT0:-17000}
 HOST=$(hostname -s)
 FILES="slurm.conf gres.conf cgroup.conf"
 unset SLURM_CONF
