@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
-if "htcondor" not in os.environ.get("HEPML_CLUSTER", "").split(","):
-    pytest.skip("HTCondor is started only with HEPML_CLUSTER=htcondor", allow_module_level=True)
-
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(
+        "htcondor" not in os.environ.get("HEPML_CLUSTER", ""),
+        reason="HTCondor is started only with HEPML_CLUSTER=htcondor",
+    ),
+]
 
 
 @dataclass
