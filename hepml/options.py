@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def _scalars(params: Mapping[str, object]) -> dict[str, object]:
 def _device(context: click.Context, option: click.Parameter, name: str) -> Any:  # noqa: ANN401, ARG001
     from hepml.training.device import choose_device
 
-    return choose_device(name)
+    return choose_device(name, partial(click.echo, err=True))
 
 
 device_option = click.option(

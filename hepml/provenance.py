@@ -112,14 +112,17 @@ def _commit() -> dict[str, str | bool | None]:
 
 
 def _git(*arguments: str) -> str | None:
-    """Answer of git in the folder of the package, or None outside a repository."""
+    """Answer of git in the folder of the package, or None outside a repository or without git."""
     folder = Path(__file__).parent
-    answer = subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:  # nodes of a cluster need not have it
+        return None
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 

@@ -102,3 +102,9 @@ def test_a_foreign_repository_is_not_our_commit(tmp_path):
         check=True,
     )
     assert printed.stdout.strip() == "None"
+
+
+def test_without_git_the_commit_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    software = provenance.software()
+    assert (software["commit"], software["uncommitted_changes"]) == (None, None)

@@ -1,11 +1,15 @@
 """Where networks compute, and whose code makes them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from hepml.errors import InputError
 from hepml.models.own import Factory
+from hepml.training.cards import Card, locks_folder, take_card
+
+_mine: list[Card] = []  # at most one: the card of this process is free when it has ended
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,14 @@ class Runtime:
     factory: Factory | None = None
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, report: Callable[[str], None]) -> torch.device:
     """Turn ``auto``, ``cpu`` or ``cuda`` into a device.
+
+    Of several GPUs the process takes one for as long as it lives; it waits if others have all.
+
+    Args:
+        name: what was asked for.
+        report: is told of a wait.
 
     Raises:
         InputError: if a GPU was asked for and there is none: never silently the CPU.
@@ -34,4 +44,15 @@ def choose_device(name: str) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    if name == "cpu" or torch.cuda.device_count() == 1:  # as batch systems give
+        return torch.device(name)
+    if not _mine:
+        _mine.append(take_card(_names(), locks_folder(), report))
+    torch.cuda.set_device(_mine[0].index)  # where torch puts what is sent to no GPU in particular
+    return torch.device("cuda", _mine[0].index)
+
+
+def _names() -> list[str]:
+    """UUIDs of the GPUs: the numbers depend on CUDA_VISIBLE_DEVICES."""
+    numbers = range(torch.cuda.device_count())
+    return [str(torch.cuda.get_device_properties(number).uuid) for number in numbers]

@@ -6,7 +6,7 @@
 # Settings come from the environment: BASE (a folder), NODES, CPUS, MEM_MB, GPUS, PORT0.
 set -euo pipefail
 BASE=${BASE:?a folder for configuration, state and logs}
-NODES=${NODES:-2} CPUS=${CPUS:-4} MEM_MB=${MEM_MB:-16000} GPUS=${GPUS:-2} PORT0=${PORT0:-17000}
+NODES=${NODES:-2} CPUS=${CPUS:-4} MEM_MB=${MEM_MB:-16000} GPUS=${GPUS:-3} PORT0=${PORT0:-17000}
 HOST=$(hostname -s)
 FILES="slurm.conf gres.conf cgroup.conf"
 unset SLURM_CONF
@@ -60,9 +60,9 @@ ReturnToService=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerType=sched/backfill
-SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
+SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 MinJobAge=3600
-KillWait=2
+KillWait=5
 OverTimeLimit=0
 InactiveLimit=0
 SlurmctldTimeout=30
@@ -114,19 +114,26 @@ up() {
     exit 4
 }
 
-down() {
-    [ "$(readlink /etc/slurm/slurm.conf)" = "$BASE/etc/slurm.conf" ] && scancel -u root >/dev/null 2>&1
-    local file pid
-    for file in "$BASE"/run/slurmd.*.pid "$BASE/run/slurmctld.pid" "$BASE/run/munged.pid"; do
-        [ -s "$file" ] || continue
-        pid=$(cat "$file")
-        kill "$pid" 2>/dev/null || continue
+stop() {
+    local file pid pids=()
+    for file in "$@"; do
+        [ -s "$file" ] && pid=$(cat "$file") && kill "$pid" 2>/dev/null && pids+=("$pid")
+    done
+    for pid in "${pids[@]}"; do
         for _ in $(seq 100); do
             kill -0 "$pid" 2>/dev/null || break
             sleep 0.1
         done
-        kill -9 "$pid" 2>/dev/null || true
+        kill -9 "$pid" 2>/dev/null
     done
+}
+
+down() {
+    [ "$(readlink /etc/slurm/slurm.conf)" = "$BASE/etc/slurm.conf" ] && scancel -u root >/dev/null 2>&1
+    local file
+    # together: those that stay would wait for those that are gone
+    stop "$BASE"/run/slurmd.*.pid "$BASE/run/slurmctld.pid"
+    stop "$BASE/run/munged.pid"
     for file in $FILES; do
         [ "$(readlink "/etc/slurm/$file")" = "$BASE/etc/$file" ] && rm -f "/etc/slurm/$file"
     done

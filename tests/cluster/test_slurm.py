@@ -3,132 +3,112 @@
 ``HEPML_CLUSTER=slurm-generic`` takes that profile instead of ``slurm``; both by a comma.
 """
 
-import contextlib
-import json
 import os
-import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-import yaml
-import yte
 
 pytestmark = pytest.mark.cluster
 PROFILES = os.environ.get("HEPML_CLUSTER", "slurm").split(",")
-TARGETS = [f"results/small/{name}.json" for name in ("comparison", "provenance")]
-# what is too little or too short in the first attempt: no Python with its packages fits in 150 MB
-TIGHT = {
-    "infer": {"mem_mb": "150 if attempt == 1 else 2300"},
-    "provenance": {"runtime": "1 if attempt == 1 else 30"},
-}
+# the first attempt at provenance will hang; no Python with its packages fits into the second
+TIGHT = {"provenance": {"mem_mb": "150 if attempt == 2 else 800 * attempt"}}
 
 
-def small(workflow):
-    """The quick analysis with fewer jets."""
-    samples = {
-        "top": {"role": "signal", "process": "top", "events": 400, "scale": "0.7"},
-        "qcd": {"role": "background", "process": "qcd", "events": 800, "scale": "0.03"},
-    }
-    inference = {"replicas": 20}
-    return workflow.config("quick", analysis="small", samples=samples, inference=inference)
+@dataclass
+class Trouble:
+    """What is done to a run: one training cancelled, one requeued, and a job that hangs.
+
+    Attributes:
+        run: what it is done to.
+        cancelled: fold of the first training with a checkpoint.
+        requeued: fold and job of the second.
+        released: whether the requeued job may start again.
+        hung: the job that hangs.
+        cards: which CUDA_VISIBLE_DEVICES the processes of each training had.
+    """
+
+    run: Any
+    cancelled: str | None = None
+    requeued: tuple[str, int] | None = None
+    released: bool = False
+    hung: int | None = None
+    cards: defaultdict[int, set] = field(default_factory=lambda: defaultdict(set))
+
+    def make(self, jobs):
+        """Do what can be done by now."""
+        for job in jobs:
+            if job.restarts and job.state == "PENDING" and not self.released:
+                # at once: by default Slurm waits until its credentials of the first run expire
+                tell("scontrol", "update", f"JobId={job.id}", "StartTime=now")
+                self.released = True
+            if job.state == "RUNNING" and job.rule == "train":
+                self._training(job)
+            if job.state == "RUNNING" and job.rule == "provenance" and self.hung is None:
+                self._let_hang(job)
+
+    def _processes(self, job):
+        number = str(job.id)
+        return [p for p in self.run.processes() if p.environment.get("SLURM_JOB_ID") == number]
+
+    def _training(self, job):
+        for process in self._processes(job):
+            if (fold := process.fold) is None:
+                continue
+            self.cards[job.id].add(process.environment.get("CUDA_VISIBLE_DEVICES"))
+            if not self.run.has_checkpoint(fold):
+                continue
+            if self.cancelled is None:
+                process.stop()  # or it may be done before the scheduler has acted
+                tell("scancel", job.id)
+                self.cancelled = fold
+            elif self.requeued is None and fold != self.cancelled:
+                process.stop()
+                tell("scontrol", "requeue", job.id)
+                self.requeued = fold, job.id
+
+    def _let_hang(self, job):
+        """Stop all processes, and bring the end of the job's time forward."""
+        for process in self._processes(job):
+            process.stop()
+            self.hung = job.id
+        if self.hung:
+            tell("scontrol", "update", f"JobId={job.id}", "EndTime=now")
 
 
-def rows(folder):
-    """The comparison without what a clock says."""
-    content = json.loads((folder / TARGETS[0]).read_text())["rows"]
-    return [{key: row[key] for key in row if key != "training_seconds"} for row in content]
+def tell(*command):
+    subprocess.run(list(map(str, command)), check=True)
 
 
-@pytest.fixture(scope="module")
-def local(workflow):
-    """The comparison of a run without batch system."""
-    for package in ("pythia8mc", "fastjet"):
-        pytest.importorskip(package, reason="simulated collisions need the extra 'simulate'")
-    workflow.run(TARGETS[0], "--configfile", small(workflow))
-    return rows(workflow.folder)
-
-
-def adapted(folder, name):
-    """A shipped profile with tight resources, and with a shorter wait for the next status."""
-    file = folder / f"profiles/{name}/config.yaml"
-    content = yte.process_yaml(file.read_text(), require_use_yte=True)
-    for rule, words in TIGHT.items():
-        content["set-resources"].setdefault(rule, {}).update(words)
-    content |= {"latency-wait": 10, "printshellcmds": False}
-    if content["executor"] == "slurm":
-        content["slurm-init-seconds-before-status-checks"] = 5
-    file.write_text(yaml.safe_dump(content, sort_keys=False))
-    return f"profiles/{name}"
-
-
-def processes(job):
-    """Process ids of a job, on either node, with their command lines."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"SLURM_JOB_ID={job}".encode() in (folder / "environ").read_bytes().split(b"\0"):
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it has ended
-    return found
-
-
-def cancel_in_training(jobs):
-    """Cancel the second training if it is at work by now; gives whether it was."""
-    started = [job for job in jobs if job.rule == "train" and job.state == "RUNNING"][1:2]
-    if not started or not any(b"hepml train" in line for line in processes(started[0].id).values()):
-        return False
-    subprocess.run(["scancel", str(started[0].id)], check=True)
-    return True
-
-
-def let_hang(jobs):
-    """Stop all processes of the first attempt at provenance; gives whether there were any."""
-    found = [job for job in jobs if job.rule == "provenance" and job.minutes == 1]
-    pids = [pid for job in found if job.state == "RUNNING" for pid in processes(job.id)]
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-    return bool(pids)
-
-
-def disturb(slurm, process, deadline):
-    """Cancel one training at work and let one job hang, until all is done."""
-    cancelled = hung = False
-    while process.poll() is None and time.monotonic() < deadline:
-        jobs = slurm.jobs()
-        cancelled = cancelled or cancel_in_training(jobs)
-        hung = let_hang(jobs) or hung
-        time.sleep(1)
-    assert cancelled, "no training was cancelled: the test shows nothing"
-    assert hung, "no job was stopped: the test shows nothing"
-
-
-@pytest.fixture(scope="module", params=PROFILES)
-def disturbed(request, slurm, tmp_path_factory, workflow):
-    """A run through Slurm in which jobs are killed; its folder and the scheduler's records."""
-    copy = type(workflow)(tmp_path_factory.mktemp("cluster"))
+@pytest.fixture(scope="module", params=[name for name in PROFILES if name.startswith("slurm")])
+def disturbed(request, slurm, tmp_path_factory, workflow, make_run):
+    """A run through Slurm in which jobs are killed: its trouble, and the scheduler's records."""
+    run = make_run(type(workflow)(tmp_path_factory.mktemp("cluster")))
+    run.adapt(request.param, TIGHT)
     before = {job.id for job in slurm.jobs()}
-    command = [sys.executable, "-m", "snakemake", *TARGETS, "--configfile", small(copy)]
-    printed = copy.folder / "printed.log"
+    printed = run.folder / "printed.log"
+    trouble = Trouble(run)
     with printed.open("w") as log:
         process = subprocess.Popen(
-            [*command, "--workflow-profile", adapted(copy.folder, request.param)],
-            cwd=copy.folder,
-            env=copy.environment,
+            run.command(request.param),
+            cwd=run.folder,
+            env=run.workflow.environment,
             stdout=log,
             stderr=log,
         )
         try:
-            disturb(slurm, process, deadline=time.monotonic() + 900)
+            deadline = time.monotonic() + 900
+            while process.poll() is None and time.monotonic() < deadline:
+                trouble.make([job for job in slurm.jobs() if job.id not in before])
+                time.sleep(0.2)
         finally:
             process.terminate()
             process.wait(60)
     assert process.returncode == 0, printed.read_text()[-6000:]
-    return copy.folder, [job for job in slurm.jobs() if job.id not in before]
+    return trouble, [job for job in slurm.jobs() if job.id not in before]
 
 
 def of_rule(records, rule):
@@ -136,7 +116,7 @@ def of_rule(records, rule):
 
 
 def test_numbers_are_those_of_the_local_run_bit_for_bit(local, disturbed):
-    assert rows(disturbed[0]) == local
+    assert disturbed[0].run.rows() == local
 
 
 # resources stand in the rules, and 300 MB are added for Snakemake's own processes in a job
@@ -152,23 +132,42 @@ def test_the_scheduler_was_asked_for_what_rules_and_profile_say(disturbed):
     assert {(job.memory_mb, job.minutes) for job in simulated} == {(1800, 60)}
 
 
-def test_a_cancelled_training_is_done_again_with_more_memory_and_time(disturbed):
-    _, records = disturbed
+def test_each_training_sees_the_one_gpu_that_it_was_given(disturbed):
+    trouble, records = disturbed
+    assert set(trouble.cards) == {job.id for job in of_rule(records, "train")}
+    *rest, requeued = sorted(trouble.cards.values(), key=len)
+    assert all(cards in ({"0"}, {"1"}, {"2"}) for cards in rest)
+    assert requeued <= {"0", "1", "2"}  # its second run may have got another one
+
+
+def test_a_cancelled_training_goes_on_in_a_new_job_with_more_memory_and_time(disturbed):
+    trouble, records = disturbed
     trainings = of_rule(records, "train")
     assert sorted(job.state for job in trainings) == ["CANCELLED", *["COMPLETED"] * 3]
     again = trainings[-1]
     assert (again.state, again.memory_mb, again.minutes, again.gpus) == ("COMPLETED", 4600, 240, 1)
+    assert "going on after" in trouble.run.training_log(trouble.cancelled)
 
 
-def test_a_job_beyond_its_memory_is_done_again_with_more(disturbed):
-    _, records = disturbed
-    jobs = of_rule(records, "infer")
-    assert [job.memory_mb for job in jobs] == [150, 150, 2300, 2300]
-    assert {job.state for job in jobs[:2]} <= {"FAILED", "OUT_OF_MEMORY"}
-    assert {job.state for job in jobs[2:]} == {"COMPLETED"}
+def test_a_requeued_training_goes_on_in_the_same_job(disturbed):
+    trouble, records = disturbed
+    fold, number = trouble.requeued
+    (requeued,) = [job for job in records if job.restarts]
+    assert (requeued.id, requeued.restarts, requeued.state) == (number, 1, "COMPLETED")
+    assert (requeued.memory_mb, requeued.minutes, requeued.gpus) == (2300, 120, 1)
+    assert "going on after" in trouble.run.training_log(fold)
 
 
-def test_a_job_beyond_its_time_is_done_again_with_more(disturbed):
-    _, records = disturbed
-    jobs = of_rule(records, "provenance")
-    assert [(job.state, job.minutes) for job in jobs] == [("TIMEOUT", 1), ("COMPLETED", 30)]
+def test_the_training_that_nobody_stopped_began_once(disturbed):
+    trouble, _ = disturbed
+    (other,) = {"0", "1", "2"} - {trouble.cancelled, trouble.requeued[0]}
+    assert "going on after" not in trouble.run.training_log(other)
+
+
+def test_a_job_beyond_its_time_and_then_its_memory_is_done_again_with_more(disturbed):
+    trouble, records = disturbed
+    first, second, third = of_rule(records, "provenance")
+    assert (first.id, first.state, first.memory_mb) == (trouble.hung, "TIMEOUT", 800)
+    assert second.state in {"FAILED", "OUT_OF_MEMORY"}
+    assert (second.memory_mb, second.minutes) == (150, 120)
+    assert (third.state, third.memory_mb, third.minutes) == ("COMPLETED", 2400, 180)

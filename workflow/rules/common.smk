@@ -1,8 +1,7 @@
 import json
 from pathlib import Path
 
-from hepml import configfile, jobs, variations
-from hepml.provenance import code_digest
+from hepml import configfile, jobs, provenance, variations
 from hepml.resources import needs
 
 ANALYSIS = configfile.from_workflow(config, workflow.configfiles)
@@ -280,3 +279,8 @@ def report_options(wildcards, input):
 
 def paths(group):
     return [group] if isinstance(group, str) else list(group)
+
+
+def code_digest(module):
+    """Digest of the code of a rule, taken for those that have a job: batch jobs have one rule each."""
+    return lambda wildcards: provenance.code_digest(module)
