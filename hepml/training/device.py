@@ -1,5 +1,6 @@
 """Where networks compute, and whose code makes them."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -34,4 +35,16 @@ def choose_device(name: str) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    return _own_card() if name == "cuda" and "LOCAL_RANK" in os.environ else torch.device(name)
+
+
+def _own_card() -> torch.device:
+    """The GPU of a process that torchrun started, from now on its only one."""
+    rank, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if rank >= cards:
+        raise InputError(
+            f"torchrun started {os.environ['LOCAL_WORLD_SIZE']} processes here, where PyTorch sees "
+            f"{cards} GPUs; give --nproc-per-node {cards}, or --device cpu"
+        )
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", rank)
