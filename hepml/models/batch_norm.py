@@ -50,7 +50,7 @@ class SharedBatchNorm(BatchNorm):
         self.num_batches_tracked = norm.num_batches_tracked
         self.track_running_stats = norm.track_running_stats
         self.training = norm.training
-        self._total = total
+        self.total = total
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # processes talk, no graph holds that
     def forward(
@@ -63,12 +63,12 @@ class SharedBatchNorm(BatchNorm):
                 x, mean, variance, self.weight, self.bias, mean is None, 0.0, self.eps
             )
         precise = x.to(torch.promote_types(x.dtype, torch.float32))
-        moments = _moments(precise.detach(), self._total)
+        moments = _moments(precise.detach(), self.total)
         if mean is not None and variance is not None:
             moments = self._follow(moments, mean, variance)
         gain, shift = self._affine(precise)
         output: Tensor = _Normal.apply(  # type: ignore[no-untyped-call]
-            precise, gain, shift, moments, self.eps, self._total
+            precise, gain, shift, moments, self.eps, self.total
         )
         return output.to(x.dtype)
 
@@ -83,7 +83,7 @@ class SharedBatchNorm(BatchNorm):
         )
 
     @torch.no_grad()
-    def _follow(self, new: "_Moments", mean: Tensor, variance: Tensor) -> "_Moments":
+    def _follow(self, new: "Moments", mean: Tensor, variance: Tensor) -> "Moments":
         """Let the running moments follow; give those to normalise by."""
         few = new.rows < 2
         if self.num_batches_tracked is not None:
@@ -100,11 +100,11 @@ class SharedBatchNorm(BatchNorm):
             used.append(torch.where(few, running.to(of_batch), of_batch))
             after = running + share * (followed.to(running) - running)
             running.copy_(torch.where(few, running, after))
-        return _Moments(torch.where(few, torch.inf, new.rows), *used)
+        return Moments(torch.where(few, torch.inf, new.rows), *used)
 
 
 @dataclass(frozen=True)
-class _Moments:
+class Moments:
     """Of all rows of a batch, float64. Infinitely many rows: moments that do not depend on them."""
 
     rows: Tensor
@@ -113,18 +113,29 @@ class _Moments:
 
 
 @torch.no_grad()
-def _moments(x: Tensor, total: Total) -> _Moments:
-    """From the moments of each part; in double precision their squares lose nothing."""
+def _moments(x: Tensor, total: Total) -> Moments:
     rows = x.numel() // x.shape[1]
-    parts = x.new_zeros(3, x.shape[1], dtype=torch.float64)
-    if rows:
-        variance, mean = torch.var_mean(x, _axes(x), correction=0)
-        mean = mean.double()
-        parts[:] = torch.stack([torch.ones_like(mean), mean, variance.double() + mean.square()])
-        parts *= rows
-    everywhere, first, second = total(parts)
+    if not rows:
+        nothing = x.new_zeros(x.shape[1])
+        return combined(0, nothing, nothing, total)
+    variance, mean = torch.var_mean(x, _axes(x), correction=0)
+    return combined(rows, mean, variance, total)
+
+
+def combined(rows: int, mean: Tensor, variance: Tensor, total: Total) -> Moments:
+    """Moments of a batch from those of its parts.
+
+    Args:
+        rows: of this part.
+        mean: of each channel in it; any number where it has no rows.
+        variance: the same.
+        total: sums a tensor over the processes.
+    """
+    mean = mean.double()  # its square and the sum of squares nearly cancel
+    parts = torch.stack([torch.ones_like(mean), mean, variance.double() + mean.square()])
+    everywhere, first, second = total(rows * parts)
     mean = first / everywhere
-    return _Moments(everywhere, mean, (second / everywhere - mean.square()).clamp_(min=0))
+    return Moments(everywhere, mean, (second / everywhere - mean.square()).clamp_(min=0))
 
 
 class _Normal(torch.autograd.Function):
@@ -136,7 +147,7 @@ class _Normal(torch.autograd.Function):
         x: Tensor,
         gain: Tensor,
         shift: Tensor,
-        moments: _Moments,
+        moments: Moments,
         eps: float,
         total: Total,
     ) -> Tensor:

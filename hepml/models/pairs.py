@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from hepml.models.batch_norm import BatchNorm, SharedBatchNorm
 from hepml.models.packing import Group, Packing
-from hepml.models.rows import Layer, infer_rows, train_rows
+from hepml.models.rows import Layer, infer_rows, row_moments, train_rows
 
 PairForm = Literal["published", "massless"]
 _SMALLEST = 1e-8  # under each logarithm, as published
@@ -138,9 +138,11 @@ class PairEmbedding(nn.Module):
         layers = [Layer(*pair) for pair in zip(self.linears, self.norms, strict=True)]
         if x.is_cpu and not torch.is_grad_enabled() and not self.training:
             return infer_rows(x, self.input_norm, layers)
-        shared = isinstance(self.input_norm, SharedBatchNorm)  # which the rows know nothing of
-        if x.is_cpu and self.training and len(x) > 1 and not shared:
-            return train_rows(x, self.input_norm, layers)
+        if x.is_cpu and self.training:
+            norm = self.input_norm
+            moments = row_moments(x, norm.total if isinstance(norm, SharedBatchNorm) else None)
+            if moments.rows > 1:
+                return train_rows(x, moments, norm, layers)
         x = self.input_norm(x)
         for layer in layers:
             x = functional.gelu(layer.norm(layer.linear(x)))
