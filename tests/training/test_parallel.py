@@ -125,7 +125,8 @@ def test_any_number_of_processes_trains_the_same(attempt, model, samples, write_
 
 
 def test_each_process_drops_out_what_it_likes(attempt, samples, tmp_path):
-    model = mlp(dropout=0.5)
+    # parts of the same size, which draw as many numbers
+    model = mlp(dropout=0.5, events=512, batch_size=64)
     ends, _ = attempt(*(precisely(model, samples, tmp_path / f"{n}", n) for n in (1, 2)))
     assert ends == [[0], [0, 0]]
     (alone, _, _), (together, _, first), (_, _, second) = (
