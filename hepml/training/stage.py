@@ -160,7 +160,7 @@ def _trained(task: Task, output: Path, report: Report, keeper: Keeper) -> _Membe
         if error.fit is None:
             raise
         folder = output.with_name(f"{output.name}.last_good")
-        record = error.fit.record() | machine(task.device)
+        record = error.fit.record() | machine(task.device, task.world.size)
         if task.world.first:
             # whatever made it explode may do so again: nothing more is asked of it
             _save(task, [_Member(network, record)], folder, UNCALIBRATED)
@@ -169,7 +169,7 @@ def _trained(task: Task, output: Path, report: Report, keeper: Keeper) -> _Membe
             f"{error}; the network of epoch {error.fit.best_epoch} is kept in {folder}"
         ) from None
     require_sound()
-    return _Member(network, result.record() | machine(task.device))
+    return _Member(network, result.record() | machine(task.device, task.world.size))
 
 
 def _finish(task: Task, members: Sequence[_Member], output: Path, report: Report) -> None:

@@ -152,6 +152,7 @@ def test_hepml_train_ends_as_in_one_process_and_says_all_once(attempt, samples, 
     for one, other in zip(together["history"], alone["history"], strict=True):
         assert one == pytest.approx(other, rel=1e-5)
     assert not (tmp_path / "together.resume").exists()
+    assert json.loads((tmp_path / "together/model.json").read_text())["processes"] == 2
 
 
 def test_killed_together_at_random_steps_they_end_as_if_undisturbed(attempt, samples, tmp_path):
