@@ -223,6 +223,8 @@ def _connected() -> Iterator[None]:
     """Say what it means if others do not answer."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise LostProcessError(
             f"another process of this training is gone ({str(error).splitlines()[0]}): it was "

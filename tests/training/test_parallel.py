@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from hepml.config import Cnn, Images, Mlp, ParticleTransformer, Training, TrainingJob
+from hepml.errors import InputError
+from hepml.training.device import choose_device
+from hepml.training.parallel import _threads
 
 FOLDS = 3
 KILL, TERM, USR1 = int(signal.SIGKILL), int(signal.SIGTERM), int(signal.SIGUSR1)
@@ -227,6 +230,29 @@ def test_what_diverges_in_one_process_keeps_its_last_good_network(attempt, sampl
     assert "not finite at step 3 of epoch 2" in told
     assert content(tmp_path / "net.last_good")["best_epoch"] == 1
     assert not (tmp_path / "net").exists()
+
+
+def test_each_process_has_the_gpu_of_its_number(monkeypatch):
+    chosen = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", chosen.append)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("auto") == torch.device("cuda", 1)
+    assert chosen == [1]
+    assert choose_device("cpu") == torch.device("cpu")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="started 3 processes here, where PyTorch sees 2 GPUs"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"), [({}, 4), ({"OMP_NUM_THREADS": "3"}, 3), ({"OMP_NUM_THREADS": "8"}, 4)]
+)
+def test_processes_share_the_cores(monkeypatch, given, threads):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+    assert _threads(2, given) == threads
 
 
 def test_another_number_of_processes_begins_anew(attempt, samples, tmp_path):
