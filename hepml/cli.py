@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -91,17 +92,25 @@ def train(
     checkpoint_minutes: float,
     output: Path,
 ) -> None:
-    """Train one network on all folds but one, or go on where an earlier call was stopped."""
+    """Train one network on all folds but one, or go on where an earlier call was stopped.
+
+    Under torchrun in several processes together: docs/training.md.
+    """
     from hepml.config import TrainingJob
     from hepml.configfile import parse
+    from hepml.training.parallel import ALONE, World
     from hepml.training.resume import resumable
     from hepml.training.stage import train_task
     from hepml.training.task import prepare
 
     job = parse(TrainingJob, settings, "--settings")
-    with resumable(output, checkpoint_minutes, _say) as checkpoints:
-        task = prepare(job, data, fold, device, output.parent)
-        train_task(task, output, _say, checkpoints)
+    world: World = click.get_current_context().obj or ALONE
+    say = _say if world.first else _keep_silent
+    with resumable(output, checkpoint_minutes, say, world) as checkpoints:
+        task = prepare(job, data, fold, device, output.parent, world)
+        train_task(task, output, say, checkpoints)
+    if not world.first:
+        sys.exit()  # without a record of what made the output: the first process writes it
 
 
 @hepml.command()
@@ -278,10 +287,24 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
+def _keep_silent(line: str) -> None:
+    """As one of several processes, of which the first one speaks."""
+
+
+def _world() -> AbstractContextManager[Any]:
+    """The processes that torchrun started, if it did."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return nullcontext()
+    from hepml.training.parallel import joined
+
+    return joined()
+
+
 def main(arguments: list[str] | None = None) -> Any:  # noqa: ANN401
     """Run the command line; a user's mistake, or a full disk, ends in one message and code 1."""
     try:
-        return hepml.main(arguments, prog_name="hepml")
+        with _world() as world:
+            return hepml.main(arguments, prog_name="hepml", obj=world)
     except InterruptedTrainingError as interrupted:
         click.echo(f"hepml: {interrupted}", err=True)
         sys.exit(os.EX_TEMPFAIL)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepml.models.attention import ClassBlock
-from hepml.models.pairs import BatchNorm, PairEmbedding, between, kinematics
+from hepml.models.batch_norm import BatchNorm
+from hepml.models.pairs import PairEmbedding, between, kinematics
 from hepml.models.particle_transformer import ParticleTransformer
 
 _HIDDEN = -1e9  # added to scores; not -inf, whose softmax is NaN in a jet without particles

@@ -14,8 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hepml.models.batch_norm import BatchNorm, SharedBatchNorm
 from hepml.models.packing import Group, Packing
-from hepml.models.rows import Layer, infer_rows, train_rows
+from hepml.models.rows import Layer, infer_rows, row_moments, train_rows
 
 PairForm = Literal["published", "massless"]
 _SMALLEST = 1e-8  # under each logarithm, as published
@@ -104,18 +105,6 @@ def kinematics(momenta: Float[Tensor, "*tokens 4"], form: PairForm) -> Float[Ten
     return torch.stack([pt, y, torch.atan2(py, px), px, py, pz, energy], dim=-1)
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """Batch normalisation; fewer than two rows have no deviation and take the running one."""
-
-    def forward(self, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
-        """Normalise every column."""
-        if len(x) > 1 or not self.training:
-            return super().forward(x)
-        return functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
-        )
-
-
 class PairEmbedding(nn.Module):
     """Features of pairs → one number per attention head: linear layers, batch norm and GELU.
 
@@ -149,8 +138,11 @@ class PairEmbedding(nn.Module):
         layers = [Layer(*pair) for pair in zip(self.linears, self.norms, strict=True)]
         if x.is_cpu and not torch.is_grad_enabled() and not self.training:
             return infer_rows(x, self.input_norm, layers)
-        if x.is_cpu and self.training and len(x) > 1:
-            return train_rows(x, self.input_norm, layers)
+        if x.is_cpu and self.training:
+            norm = self.input_norm
+            moments = row_moments(x, norm.total if isinstance(norm, SharedBatchNorm) else None)
+            if moments.rows > 1:
+                return train_rows(x, moments, norm, layers)
         x = self.input_norm(x)
         for layer in layers:
             x = functional.gelu(layer.norm(layer.linear(x)))

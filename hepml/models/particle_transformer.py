@@ -11,9 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hepml.models.attention import BlockShape, ClassBlock, ParticleBlock, glorot, off_padding
+from hepml.models.batch_norm import BatchNorm
 from hepml.models.dropout import Dropout
 from hepml.models.packing import Group, Packing, pack
-from hepml.models.pairs import BatchNorm, PairEmbedding, PairForm
+from hepml.models.pairs import PairEmbedding, PairForm
 
 
 @dataclass(frozen=True)

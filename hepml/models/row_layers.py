@@ -7,8 +7,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hepml.models.batch_norm import Total, combined
+
 _ROWS = 4096  # of 64 float32: a megabyte
 _NARROW = 16
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of this process, rows in all, and what sums over the processes, if there are several."""
+
+    here: int
+    rows: int
+    total: Total | None
+
+    def sum(self, x: Tensor) -> Tensor:
+        """The sum of a tensor over the processes."""
+        return x if self.total is None else self.total(x)
 
 
 @dataclass(frozen=True)
@@ -24,19 +39,25 @@ class First:
 
     Args:
         x: input with mean 0 and variance 1 in each column.
+        batch: its rows.
         input_gain: of the norm before the layer.
         parameters: of the layer.
         eps: of its norm.
     """
 
     def __init__(
-        self, x: Tensor, input_gain: Tensor, parameters: tuple[Tensor, ...], eps: float
+        self,
+        x: Tensor,
+        batch: Batch,
+        input_gain: Tensor,
+        parameters: tuple[Tensor, ...],
+        eps: float,
     ) -> None:
         self.weight, _, gain, self.shift = parameters
         self.x, self.input_gain = x, input_gain
         self.matrix = self.weight * input_gain
         # in double precision, because logarithms of the same pair are nearly parallel
-        with_x = self.matrix.double() @ (x.double().T @ x.double() / len(x))
+        with_x = self.matrix.double() @ (batch.sum(x.double().T @ x.double()) / batch.rows)
         self.with_x = with_x.to(x.dtype)  # mean product of output and input
         self.variance = (with_x * self.matrix).sum(1).to(x.dtype)
         self.deviation = (self.variance + eps).sqrt()
@@ -74,26 +95,32 @@ class Kept:
 
     Args:
         before: chunks of the layer's input.
-        rows: in all.
+        batch: their rows.
         parameters: of the layer.
         eps: of its norm.
     """
 
     def __init__(
-        self, before: Iterable[Tensor], rows: int, parameters: tuple[Tensor, ...], eps: float
+        self, before: Iterable[Tensor], batch: Batch, parameters: tuple[Tensor, ...], eps: float
     ) -> None:
         self.weight, bias, gain, shift = parameters
-        self.z = empty(rows, len(bias), like=bias)
+        self.batch = batch
+        self.z = empty(batch.here, len(bias), like=bias)
         near, first, second = (torch.zeros_like(bias) for _ in range(3))
-        for chunk, chosen in zip(before, chunks(rows), strict=True):
+        for chunk, chosen in zip(before, chunks(batch.here), strict=True):
             if chosen.start == 0:  # moments are exact only of what is near zero
                 near = (chunk @ self.weight.T).mean(0)
             z = torch.addmm(-near, chunk, self.weight.T, out=self.z[chosen])
             first += z.sum(0)
             second += (z * z).sum(0)
-        self.mean = first / rows
+        here = max(1, batch.here)
+        self.mean = first / here
+        self.variance = (second / here - self.mean.square()).clamp_(min=0)
+        if batch.total is not None:  # what is near differs between the processes
+            mean = self.mean.double() + near
+            of_all = combined(batch.here, mean, self.variance, batch.total)
+            self.mean, self.variance = (of_all.mean - near).to(near), of_all.variance.to(near)
         self.full_mean = self.mean + near + bias
-        self.variance = (second / rows - self.mean.square()).clamp_(min=0)
         self.deviation = (self.variance + eps).sqrt()
         self.factor = gain / self.deviation
         self._constant = shift - self.mean * self.factor
@@ -128,9 +155,11 @@ class Backward:
         self.of_gain = (sums.product - layer.mean * sums.gradient) / layer.deviation
         self.of_shift = sums.gradient
         self.of_weight = torch.zeros_like(layer.weight)
-        rows = len(gradient)
-        self._slope = layer.factor * self.of_gain / (rows * layer.deviation)
-        self._constant = layer.mean * self._slope - layer.factor * sums.gradient / rows
+        # those of this process are summed later; what reaches the input depends on all rows
+        of_gain, of_shift = layer.batch.sum(torch.stack([self.of_gain, self.of_shift]))
+        rows = layer.batch.rows
+        self._slope = layer.factor * of_gain / (rows * layer.deviation)
+        self._constant = layer.mean * self._slope - layer.factor * of_shift / rows
 
     def through(self, rows: slice, before: Tensor) -> Tensor:
         """Gradient of the layer's input ``before``; adds up that of the weight."""

@@ -15,7 +15,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hepml.models.row_layers import Backward, First, Kept, chunks, empty, outputs, through_gelu
+from hepml.models.batch_norm import Total, combined
+from hepml.models.row_layers import (
+    Backward,
+    Batch,
+    First,
+    Kept,
+    chunks,
+    empty,
+    outputs,
+    through_gelu,
+)
 
 
 @dataclass(frozen=True)
@@ -31,16 +41,45 @@ class Layer:
         return self.linear.weight, self.linear.bias, self.norm.weight, self.norm.bias
 
 
+@dataclass(frozen=True)
+class RowMoments:
+    """Number, mean and variance of the rows of a batch, and what sums over its parts, if any."""
+
+    rows: int
+    mean: Tensor
+    variance: Tensor
+    total: Total | None
+
+
+def row_moments(x: Float[Tensor, "rows before"], total: Total | None) -> RowMoments:
+    """Moments of rows; without meaning for fewer than two.
+
+    Args:
+        x: rows, or those of this process.
+        total: sums a tensor over the processes that share the batch; None if there is one.
+    """
+    nothing = x.new_zeros(x.shape[1])
+    variance, mean = torch.var_mean(x, 0, correction=0) if len(x) else (nothing, nothing)
+    if total is None:
+        return RowMoments(len(x), mean, variance, None)
+    of_all = combined(len(x), mean, variance, total)
+    return RowMoments(int(of_all.rows[0]), of_all.mean.to(x), of_all.variance.to(x), total)
+
+
 def train_rows(
-    x: Float[Tensor, "rows before"], input_norm: nn.BatchNorm1d, layers: Sequence[Layer]
+    x: Float[Tensor, "rows before"],
+    moments: RowMoments,
+    input_norm: nn.BatchNorm1d,
+    layers: Sequence[Layer],
 ) -> Float[Tensor, "rows after"]:
     """Batch norm of the input, then linear layers, batch norms and GELUs in turn.
 
-    All norms take the moments of these rows, which running moments follow. Differentiable once, by
+    All norms take the moments of the batch, which running moments follow. Differentiable once, by
     the parameters; x is data.
 
     Args:
-        x: input, at least two rows.
+        x: input; one process may have no rows, all together at least two.
+        moments: of the input.
         input_norm: applied first.
         layers: in turn.
     """
@@ -48,11 +87,11 @@ def train_rows(
     parameters = [p for layer in layers for p in layer.parameters]
     gain, shift = input_norm.weight, input_norm.bias
     with torch.autocast(x.device.type, enabled=False):
-        output, *moments = _Rows.apply(  # type: ignore[no-untyped-call]
-            x, input_norm.eps, gain, shift, *parameters
+        output, *found = _Rows.apply(  # type: ignore[no-untyped-call]
+            x, moments, input_norm.eps, gain, shift, *parameters
         )
-    unbias = len(x) / (len(x) - 1)
-    for norm, mean, variance in zip(norms, moments[::2], moments[1::2], strict=True):
+    unbias = moments.rows / (moments.rows - 1)
+    for norm, mean, variance in zip(norms, found[::2], found[1::2], strict=True):
         _follow(norm, mean, variance * unbias)
     return output
 
@@ -86,25 +125,28 @@ class _Rows(torch.autograd.Function):
     def forward(
         ctx: Any,  # noqa: ANN401
         x: Tensor,
+        of_input: RowMoments,
         eps: float,
         gain: Tensor,
         shift: Tensor,
         *parameters: Tensor,
     ) -> tuple[Tensor, ...]:
-        variance, mean = torch.var_mean(x, 0, correction=0)
+        mean, variance = of_input.mean, of_input.variance
+        batch = Batch(len(x), of_input.rows, of_input.total)
         fours = list(zip(*[iter(parameters)] * 4, strict=True))
-        first = First((x - mean) / (variance + eps).sqrt(), gain, fours[0], eps)
+        first = First((x - mean) / (variance + eps).sqrt(), batch, gain, fours[0], eps)
         moments = [mean, variance, torch.addmv(fours[0][1], first.weight, shift), first.variance]
         later: list[Kept] = []
         last: First | Kept = first
         for four in fours[1:]:
-            last = Kept(outputs(last, len(x)), len(x), four, eps)
+            last = Kept(outputs(last, len(x)), batch, four, eps)
             later.append(last)
             moments += [last.full_mean, last.variance]
         ctx.save_for_backward(gain, shift, *parameters)
         ctx.layers = first, later
         ctx.mark_non_differentiable(*moments)
-        return torch.cat(list(outputs(last, len(x)))), *moments
+        nothing = empty(0, len(fours[-1][1]), like=x)
+        return torch.cat([nothing, *outputs(last, len(x))]), *moments
 
     @staticmethod
     @once_differentiable
@@ -125,7 +167,7 @@ class _Rows(torch.autograd.Function):
             through_gelu(first, sums, rows, behind or grad)
         if behind:
             of_parameters = behind.gradients() + of_parameters
-        return None, None, *first.gradients(sums), *of_parameters
+        return None, None, None, *first.gradients(sums), *of_parameters
 
 
 def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:

@@ -13,11 +13,15 @@ from hepml.training.batches import Batches
 _COUNTED = 256  # events whose operations are counted
 
 
-def machine(device: torch.device) -> dict[str, object]:
-    """Where a network was trained; memory is the most that the process ever had."""
+def machine(device: torch.device, processes: int) -> dict[str, object]:
+    """Where a network was trained; memory is the most that the process ever had.
+
+    Of processes that train together threads and memory are those of the first one.
+    """
     costs: dict[str, object] = {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "peak_memory_mb": _peak_memory(),
     }

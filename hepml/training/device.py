@@ -1,5 +1,6 @@
 """Where networks compute, and whose code makes them."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ def choose_device(name: str, report: Callable[[str], None]) -> torch.device:
     """Turn ``auto``, ``cpu`` or ``cuda`` into a device.
 
     Of several GPUs the process takes one for as long as it lives; it waits if others have all.
+    Under torchrun it takes that of its number, without asking.
 
     Args:
         name: what was asked for.
@@ -44,6 +46,8 @@ def choose_device(name: str, report: Callable[[str], None]) -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        return _own_card()
     if name == "cpu" or torch.cuda.device_count() == 1:  # as batch systems give
         return torch.device(name)
     if not _mine:
@@ -56,3 +60,15 @@ def _names() -> list[str]:
     """UUIDs of the GPUs: the numbers depend on CUDA_VISIBLE_DEVICES."""
     numbers = range(torch.cuda.device_count())
     return [str(torch.cuda.get_device_properties(number).uuid) for number in numbers]
+
+
+def _own_card() -> torch.device:
+    """The GPU of a process that torchrun started, from now on its only one."""
+    rank, cards = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if rank >= cards:
+        raise InputError(
+            f"torchrun started {os.environ['LOCAL_WORLD_SIZE']} processes here, where PyTorch sees "
+            f"{cards} GPUs; give --nproc-per-node {cards}, or --device cpu"
+        )
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", rank)

@@ -20,7 +20,11 @@ _PIECES, _PIECE = 64, 2**16  # of larger files
 
 
 def fingerprints(
-    job: TrainingJob, samples: Sequence[Columns], fold: int, device: torch.device
+    job: TrainingJob,
+    samples: Sequence[Columns],
+    fold: int,
+    device: torch.device,
+    processes: int = 1,
 ) -> Callable[[int], dict[str, str]]:
     """What gives digests of settings, data and code of one network of an ensemble.
 
@@ -32,6 +36,7 @@ def fingerprints(
         samples: opened columns; read when the first digests are asked for.
         fold: that it is tested on.
         device: where it trains; what a GPU began no CPU can go on with, bit for bit.
+        processes: that train it together; others than those who began round differently.
     """
 
     @cache
@@ -42,7 +47,12 @@ def fingerprints(
         settings = [member_job(job, member).model_dump_json(), fold]
         code = [code_digest("hepml.training.stage"), torch.__version__, device.type]
         code.append(importlib.metadata.version("hepml-workflow"))
-        return {"settings": _digest(settings), "data": data(), "code": _digest(code)}
+        return {
+            "settings": _digest(settings),
+            "data": data(),
+            "code": _digest(code),
+            "number of processes": str(processes),
+        }
 
     return of_member
 

@@ -46,7 +46,8 @@ def fit(
 
     The shuffle has its own generator, seeded by torch's initial seed, so that nothing else that
     draws random numbers changes the batches. With ``settings.average`` the averaged weights are
-    validated and kept.
+    validated and kept. Processes that share batches do the same together as one would alone, up to
+    rounding and what they draw; the network gets other batch norms then.
 
     Args:
         network: trained in place, on the device of the events; ends with the weights of the best
@@ -61,7 +62,8 @@ def fit(
 
     Raises:
         DivergedError: if the loss or a gradient stops being finite; says at which step.
-        InputError: if memory does not suffice.
+        InputError: if memory does not suffice, or the processes are more than the events of a
+            batch.
     """
     run = _Run(network, training, validation, settings, report)
     run.keep(keeper or NoKeeper())
@@ -89,6 +91,10 @@ class _Run:
         settings: Training,
         report: Report,
     ) -> None:
+        self.world = training.world
+        training.require_parts(settings.batch_size)
+        validation.require_parts(VALIDATION_BATCH)
+        self.world.take_in(network)
         self.network = network
         self.training = training
         self.validation = validation
@@ -100,6 +106,7 @@ class _Run:
         self.forward = torch.compile(network) if settings.compile else network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.generator = torch.Generator().manual_seed(torch.initial_seed())
+        self.world.draw_apart()
         self.optimiser = make_optimiser(network, settings)
         self.steps = math.ceil(len(training) / settings.batch_size)
         self.schedule = make_schedule(self.optimiser, settings, settings.epochs * self.steps)
@@ -139,7 +146,7 @@ class _Run:
         """Note what the present epoch begins with."""
         self.shuffle = self.generator.get_state()
         self.rate = float(self.schedule.get_last_lr()[0])
-        self.watch = Watch(len(self.history) + 1, self.steps, self.report)
+        self.watch = Watch(len(self.history) + 1, self.steps, self.report, self.world)
 
     def epoch(self) -> None:
         """Train on all events once, then validate."""
@@ -192,7 +199,8 @@ class _Run:
         )
 
     def state(self) -> State:
-        """Everything that :meth:`_restore` needs to go on with the next step."""
+        """Everything that :meth:`_restore` needs to go on with the next step, in any process."""
+        own = {"random": random_state(self.training.device), "dropouts": dropouts(self.network)}
         average = None if self.average is None else self.average.state_dict()
         return {
             "network": self.network.state_dict(),
@@ -200,8 +208,7 @@ class _Run:
             "schedule": self.schedule.state_dict(),
             "average": average,
             "scaler": self.scaler.state_dict(),
-            "random": random_state(self.training.device),
-            "dropouts": dropouts(self.network),
+            "processes": self.world.of_each(own),
             "shuffle": self.shuffle,  # as the epoch began: its order is drawn again
             "done": self.done,
             "rate": self.rate,
@@ -218,8 +225,9 @@ class _Run:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.scaler.load_state_dict(state["scaler"])
-        restore_random(state["random"], self.training.device)
-        restore_dropouts(self.network, state["dropouts"])
+        own = state["processes"][self.world.rank]
+        restore_random(own["random"], self.training.device)
+        restore_dropouts(self.network, own["dropouts"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.weights = state["weights"]
         self.generator.set_state(state["shuffle"])
@@ -231,12 +239,13 @@ class _Run:
     def _step(
         self, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Loss and norm of the gradient, before the step."""
+        """Loss and norm of the gradient of the whole batch, before the step."""
         self.optimiser.zero_grad()
         with self._autocast():
             logits = self.forward(*inputs)
         loss = weighted_cross_entropy(logits.float(), label, weight)
         self.scaler.scale(loss).backward()
+        loss = self.world.sum_gradients(self.parameters, loss.detach())
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.gradient_clip)
         self.scaler.step(self.optimiser)
@@ -245,7 +254,7 @@ class _Run:
         if self.average is not None:
             self.average.update_parameters(self.network)
         # a scaler skips steps whose gradients overflow: that is its way to find the scale
-        return loss.detach(), torch.zeros_like(norm) if self.scaler.is_enabled() else norm.detach()
+        return loss, torch.zeros_like(norm) if self.scaler.is_enabled() else norm.detach()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "fp32":
@@ -257,11 +266,11 @@ class _Run:
         """Mean loss over the validation events, in single precision as scores are made."""
         network = self.kept.eval()
         total = torch.zeros((), dtype=torch.float64)
-        for inputs, label, weight in self.validation.ordered(VALIDATION_BATCH):
+        for inputs, label, weight in self.validation.parts(VALIDATION_BATCH):
             loss = weighted_cross_entropy(network(*inputs), label, weight)
             self.keeper.between(self.state)
             total += loss.double().cpu() * len(label)
-        return total.item() / len(self.validation)
+        return self.world.total(total).item() / len(self.validation)
 
     def tell(self, epoch: Epoch) -> None:
         """One line on a finished epoch."""

@@ -11,11 +11,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from hepml.artifacts import new_file
 from hepml.errors import InterruptedTrainingError
 from hepml.training.lease import Lease
+from hepml.training.parallel import ALONE, World
 from hepml.training.result import Report
 from hepml.training.signals import Signals, noted
 from hepml.training.state import Keeper, NoKeeper, State, pack, unpack
@@ -23,34 +25,51 @@ from hepml.training.state import Keeper, NoKeeper, State, pack, unpack
 _GENERATIONS = 2
 
 
+@dataclass(frozen=True)
+class Custody:
+    """Who keeps checkpoints in one folder, and when.
+
+    Attributes:
+        folder: exists.
+        lease: the right to write there, of the first process.
+        signals: what this process was asked for.
+        minutes: between two checkpoints within an epoch.
+        world: the processes that train together.
+    """
+
+    folder: Path
+    lease: Lease
+    signals: Signals
+    minutes: float
+    world: World
+
+
 class Checkpoints:
     """The checkpoints of one network; a :class:`~hepml.training.state.Keeper`.
 
+    Processes that train together agree on when to keep and to stop, and the first one writes.
+
     Args:
-        path: beginning of the names of its files, in a folder that exists.
+        custody: of the folder.
+        name: beginning of the names of its files.
         fingerprint: digests of what a checkpoint must agree in.
-        lease: the right to write there.
-        signals: what was asked for.
-        minutes: between two checkpoints within an epoch.
         report: is told what happens to checkpoints.
     """
 
     def __init__(
-        self,
-        path: Path,
-        fingerprint: Mapping[str, str],
-        lease: Lease,
-        signals: Signals,
-        minutes: float,
-        report: Report,
+        self, custody: Custody, name: str, fingerprint: Mapping[str, str], report: Report
     ) -> None:
-        self._path, self._fingerprint, self._report = path, dict(fingerprint), report
-        self._lease, self._signals, self._seconds = lease, signals, 60 * minutes
+        self._path, self._fingerprint, self._report = custody.folder / name, fingerprint, report
+        self._lease, self._signals = custody.lease, custody.signals
+        self._seconds, self._world = 60 * custody.minutes, custody.world
         self._saved = time.monotonic()
         self._failed = False
 
     def found(self) -> State | None:
         """The newest checkpoint that is whole and of this training; others are removed."""
+        return self._world.of_first(self._newest() if self._world.first else None)
+
+    def _newest(self) -> State | None:
         for file in self._files()[::-1]:
             content = _whole(file)
             if content is None:
@@ -70,19 +89,19 @@ class Checkpoints:
 
     def between(self, state: Callable[[], State]) -> None:
         """Keep the state if it is time or a signal asked for it; stop if one asked for that."""
-        due = time.monotonic() - self._saved >= self._seconds
-        if due or self._signals.save or self._signals.stop:
-            self._act(state)
+        self._act(state, due=time.monotonic() - self._saved >= self._seconds)
 
     def after_epoch(self, state: Callable[[], State]) -> None:
         """Keep the state; stop if a signal asked for it."""
-        self._act(state)
+        self._act(state, due=True)
 
-    def _act(self, state: Callable[[], State]) -> None:
-        signals = self._signals
-        asked, signals.save = signals.save, False
+    def _act(self, state: Callable[[], State], due: bool) -> None:
+        due, asked, stop = self._world.any(due, self._signals.save, self._signals.stop)
+        if not (due or asked or stop):
+            return
+        self._signals.save = False
         done = self._save(state)
-        if signals.stop:
+        if stop:
             raise InterruptedTrainingError(
                 f"stopped by SIGTERM; {self._path.parent} has all that is needed: the same command "
                 "goes on from there"
@@ -95,9 +114,15 @@ class Checkpoints:
 
     def _save(self, state: Callable[[], State]) -> bool:
         """Write a checkpoint; a disk that is full must not end the training."""
-        self._lease.require()
-        content = pack(state() | {"fingerprint": self._fingerprint})
+        if self._world.first:
+            self._lease.require()
+        whole = state() | {"fingerprint": self._fingerprint}  # which processes make together
         self._saved = time.monotonic()
+        done = not self._world.first or self._written(pack(whole))
+        (failed,) = self._world.any(not done)  # and wait: who stops first ends all
+        return not failed
+
+    def _written(self, content: bytes) -> bool:
         try:
             self._write(content)
             self._keep_last(_GENERATIONS)
@@ -134,72 +159,61 @@ class Resumable:
     """What can go on from checkpoints in one folder: the networks of one output.
 
     Args:
-        folder: of the checkpoints; None to keep none.
-        lease: the right to write there.
-        signals: what was asked for.
-        minutes: between two checkpoints within an epoch.
+        custody: of the folder; None to keep no checkpoints.
     """
 
-    def __init__(
-        self,
-        folder: Path | None = None,
-        lease: Lease | None = None,
-        signals: Signals | None = None,
-        minutes: float = 0.0,
-    ) -> None:
-        self._folder, self._lease = folder, lease
-        self._signals, self._minutes = signals or Signals(), minutes
+    def __init__(self, custody: Custody | None = None) -> None:
+        self._custody = custody
 
     def keeper(
         self, member: int, fingerprint: Callable[[], Mapping[str, str]], report: Report
     ) -> Keeper:
         """What keeps the state of one network."""
-        if self._folder is None or self._lease is None:
+        if self._custody is None:
             return NoKeeper()
-        return Checkpoints(
-            self._folder / f"network{member}",
-            fingerprint(),
-            self._lease,
-            self._signals,
-            self._minutes,
-            report,
-        )
+        digests = fingerprint() if self._custody.world.first else {}
+        return Checkpoints(self._custody, f"network{member}", digests, report)
 
     def require(self) -> None:
         """Raise LostError if another process has taken over."""
-        if self._lease is not None:
-            self._lease.require()
+        if self._custody is not None:
+            self._custody.lease.require()
 
     def finished(self) -> None:
         """Remove all checkpoints: the output is written."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._custody is not None:
+            shutil.rmtree(self._custody.folder, ignore_errors=True)
 
 
 @contextmanager
-def resumable(output: Path, minutes: float | None, report: Report) -> Iterator[Resumable]:
-    """Keep checkpoints beside an output, as the only process that does.
+def resumable(
+    output: Path, minutes: float | None, report: Report, world: World = ALONE
+) -> Iterator[Resumable]:
+    """Keep checkpoints beside an output, as the only training that does.
 
     Args:
         output: that will be written.
         minutes: between two checkpoints within an epoch; None to keep none.
         report: is told what happens.
+        world: the processes that train together; the first one writes.
 
     Raises:
-        InputError: if another process is training the same.
+        InputError: if another training of the same is running.
     """
     folder = output.with_name(f"{output.name}.resume")
     lease = Lease(folder)
-    if minutes is None or not _taken(lease, folder, report):
+    (taken,) = world.any(minutes is not None and world.first and _taken(lease, folder, report))
+    if minutes is None or not taken:
         yield Resumable()
         return
     try:
         with noted() as signals:
-            yield Resumable(folder, lease, signals, minutes)
+            yield Resumable(Custody(folder, lease, signals, minutes, world))
     finally:
-        lease.end()
-        with suppress(OSError):
-            folder.rmdir()  # if it is empty
+        if world.first:
+            lease.end()
+            with suppress(OSError):
+                folder.rmdir()  # if it is empty
 
 
 def _taken(lease: Lease, folder: Path, report: Report) -> bool:

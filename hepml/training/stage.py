@@ -73,7 +73,8 @@ def train_task(task: Task, output: Path, report: Report, checkpoints: Resumable)
     """Train the network of a task, or go on where an earlier call was interrupted.
 
     The members of an ensemble one after another, then their calibration. Each has checkpoints of
-    its own; the last one of a member that is finished gives it back without training.
+    its own; the last one of a member that is finished gives it back without training. Of processes
+    that train together the first one calibrates and writes.
 
     Args:
         task: settings and events.
@@ -90,7 +91,7 @@ def train_task(task: Task, output: Path, report: Report, checkpoints: Resumable)
     for note in notes(task):
         report(note)
     number = task.job.model.ensemble
-    of_member = fingerprints(task.job, task.samples, task.fold, task.device)
+    of_member = fingerprints(task.job, task.samples, task.fold, task.device, task.world.size)
     members = []
     for member in range(number):
         alone = task if number == 1 else replace(task, job=member_job(task.job, member))
@@ -98,9 +99,11 @@ def train_task(task: Task, output: Path, report: Report, checkpoints: Resumable)
         which = alone.job.member
         keeper = checkpoints.keeper(which, partial(of_member, which), told)
         members.append(_trained(alone, output, told, keeper))
-    checkpoints.require()
-    _finish(task, members, output, report)
-    checkpoints.finished()
+    if task.world.first:
+        checkpoints.require()
+        _finish(task, members, output, report)
+        checkpoints.finished()
+    task.world.wait()  # and end with an error if the first process does
 
 
 def assemble(
@@ -157,14 +160,16 @@ def _trained(task: Task, output: Path, report: Report, keeper: Keeper) -> _Membe
         if error.fit is None:
             raise
         folder = output.with_name(f"{output.name}.last_good")
-        record = error.fit.record() | machine(task.device)
-        # whatever made it explode may do so again: nothing more is asked of it
-        _save(task, [_Member(network, record)], folder, UNCALIBRATED)
+        record = error.fit.record() | machine(task.device, task.world.size)
+        if task.world.first:
+            # whatever made it explode may do so again: nothing more is asked of it
+            _save(task, [_Member(network, record)], folder, UNCALIBRATED)
+        task.world.wait()  # who ends first ends all
         raise InputError(
             f"{error}; the network of epoch {error.fit.best_epoch} is kept in {folder}"
         ) from None
     require_sound()
-    return _Member(network, result.record() | machine(task.device))
+    return _Member(network, result.record() | machine(task.device, task.world.size))
 
 
 def _finish(task: Task, members: Sequence[_Member], output: Path, report: Report) -> None:

@@ -3,7 +3,7 @@
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -23,6 +23,7 @@ from hepml.inputs.unseen import Unseen, find_unseen
 from hepml.models.own import Factory, import_factory
 from hepml.training.batches import Batches
 from hepml.training.losses import balanced_weights
+from hepml.training.parallel import ALONE, World
 from hepml.training.probe import make_probe, require_logits
 
 
@@ -44,6 +45,7 @@ class Task:
     log_prior_odds: float
     unseen: Unseen | None
     device: torch.device
+    world: World
 
 
 def prepare(
@@ -52,6 +54,7 @@ def prepare(
     fold: int,
     device: torch.device,
     folder: Path | None = None,
+    world: World = ALONE,
 ) -> Task:
     """Open the events of one training.
 
@@ -61,6 +64,7 @@ def prepare(
         fold: is tested on; the next one decides when to stop, the others train.
         device: where to train.
         folder: has room for what is worth keeping from epoch to epoch; None if nothing is trained.
+        world: the processes that train together.
 
     Raises:
         InputError: if a class is missing or has no positive weight.
@@ -76,16 +80,18 @@ def prepare(
     training = drawn(training, job.model.training.events, job.seed * 1000 + fold)
     batches = _batches(source, labels, training, f"training folds of fold {fold}")
     stopping = np.flatnonzero(simulated & (labels.fold == stop))
+    stops = _batches(source, labels, stopping, f"fold {stop}")
     return Task(
         job=job,
         factory=factory,
         fold=fold,
         samples=samples,
-        training=batches,
-        stopping=_batches(source, labels, stopping, f"fold {stop}"),
+        training=replace(batches, world=world),
+        stopping=replace(stops, world=world),
         log_prior_odds=_log_prior_odds(batches.label.numpy(), batches.weight.numpy()),
         unseen=find_unseen(samples, job.model, training),
         device=device,
+        world=world,
     )
 
 

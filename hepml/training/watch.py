@@ -8,16 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hepml.training.parallel import ALONE, World
 from hepml.training.result import DivergedError, Report
 
 _NEWS = 30.0  # seconds after which a long epoch tells how far it is
 
 
 class Watch:
-    """Losses of one epoch. They stay on the device, which is asked for them now and then only."""
+    """Losses of one epoch. They stay on the device, which is asked for them now and then only.
 
-    def __init__(self, epoch: int, steps: int, report: Report) -> None:
+    Processes that train together look at the same time: what they see may end the training.
+    """
+
+    def __init__(self, epoch: int, steps: int, report: Report, world: World = ALONE) -> None:
         self.started = self._told = time.perf_counter()
+        self._world = world
         self._epoch, self._steps, self._report = epoch, steps, report
         self._recent: list[tuple[Tensor, Tensor, float]] = []
         self._losses: list[float] = []
@@ -26,7 +31,7 @@ class Watch:
     def add(self, loss: Tensor, norm: Tensor, rate: float) -> None:
         """Take the loss, gradient norm and learning rate of a step."""
         self._recent.append((loss, norm, rate))
-        if time.perf_counter() - self._told > _NEWS:
+        if any(self._world.any(time.perf_counter() - self._told > _NEWS)):
             self._look()
             self._told = time.perf_counter()
             done = len(self._losses)

@@ -198,7 +198,7 @@ def test_long_epochs_tell_how_far_they_are(monkeypatch):
 
 def test_ahead_batches_are_the_same_in_order():
     events = gaussians(103, 1)
-    pieces = torch.arange(103).split(10)
+    pieces = [(piece, 1.0) for piece in torch.arange(103).split(10)]
     found = list(_ahead(events._batch, pieces))
     assert torch.equal(torch.cat([label for _, label, _ in found]), events.label)
     stopped = _ahead(events._batch, pieces)

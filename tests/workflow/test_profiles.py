@@ -56,7 +56,19 @@ def test_each_rule_with_a_gpu_is_decided_by_the_profile(name):
         decided = {rule: words[word] for rule, words in asked["set-resources"].items()}
         assert set(decided) == gpu
         assert decided["train"] == decided["train_smaller"] == number
+        assert decided["ensemble"] == min(number, 1)  # only calibrates
         assert decided["score"] == decided["plot_importance"] == 1 - number // 2
+
+
+@pytest.mark.parametrize("name", BATCH)
+def test_processes_that_train_together_get_a_core_and_the_memory_of_one_each(name):
+    memory = "htcondor_request_mem_mb" if name == "htcondor" else "mem_mb"
+    two, one = (profile(name, gpus_per_training=number) for number in (2, 1))
+    assert two["set-threads"]["train"] == 2
+    assert one["set-threads"]["train"] == 1
+    assert two["set-resources"]["train"][memory] == "4600 * attempt"  # twice what the rule says
+    assert memory not in one["set-resources"]["train"]
+    assert two["set-resources"]["train"]["gpu"] == 2  # the rule starts so many processes
 
 
 @pytest.mark.parametrize("name", ["slurm", "slurm-generic"])

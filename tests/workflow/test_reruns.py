@@ -59,6 +59,13 @@ def test_a_second_run_has_nothing_to_do(workflow, finished):
 
 
 @pytest.mark.usefixtures("finished")
+def test_another_number_of_gpus_trains_nothing_again(workflow, finished):
+    gpus = ("--resources", "gpu=2", "--set-resources", "train:gpu=2")
+    assert workflow.rerun("--configfile", finished, *gpus) == {}
+    printed = workflow.run("-n", "-p", "-R", "train", "--configfile", finished, *gpus)
+    assert "exec $(test 2 -gt 1 && echo torchrun --standalone --nproc-per-node=2" in printed
+
+
 def test_the_contract_of_results_is_kept(workflow):
     results = workflow.folder / "results/small"
     for name in (

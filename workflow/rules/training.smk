@@ -1,4 +1,5 @@
-# exec: a batch system's SIGTERM reaches the training, which then keeps what it needs to go on
+# exec: a batch system's SIGTERM reaches the training, which then keeps what it needs to go on. With
+# several GPUs a process trains on each; their number is a resource and makes nothing train again.
 rule train:
     input:
         data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
@@ -16,7 +17,9 @@ rule train:
         settings=training_settings,
         code=code_digest("hepml.training.stage"),
     shell:
-        "exec hepml train {input.data:q} --settings {params.settings:q} --fold {wildcards.fold}"
+        "exec $(test {resources.gpu} -gt 1"
+        " && echo torchrun --standalone --nproc-per-node={resources.gpu} --no-python)"
+        " hepml train {input.data:q} --settings {params.settings:q} --fold {wildcards.fold}"
         " --output {output:q} 2> {log:q}"
 
 
