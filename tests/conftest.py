@@ -68,7 +68,15 @@ class Workflow:
 
     def run(self, *arguments, check=True):
         """Run snakemake on two cores; gives what it printed."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", *map(str, arguments)]
+        command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+        return self._printed([*command, *map(str, arguments)], check=check)
+
+    def hepml(self, *arguments):
+        """Run a command of the package; gives what it printed."""
+        command = [Path(sys.executable).with_name("hepml"), *map(str, arguments)]
+        return self._printed(command, check=True)
+
+    def _printed(self, command, *, check):
         answer = subprocess.run(
             command,
             cwd=self.folder,

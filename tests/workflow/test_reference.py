@@ -52,11 +52,16 @@ def test_networks_on_images_and_particles_join_the_comparison(workflow):
     target = "results/networks/comparison.json"
     seen = ("images_cnn", "saliency_cnn", "importance_transformer")
     figures = [f"results/networks/plots/{name}.png" for name in seen]
-    workflow.run(target, *figures, "--configfile", "networks.yaml")
+    methods = ("mlp", "cnn", "transformer", "deepsets")
+    closure = [f"results/networks/inference/{name}.closure.json" for name in methods]
+    workflow.run(target, *figures, *closure, "--configfile", "networks.yaml")
     for figure in figures:
         assert (workflow.folder / figure).stat().st_size > 10_000
     rows = json.loads((workflow.folder / target).read_text())["rows"]
-    assert [row["method"] for row in rows] == ["cuts", "mlp", "cnn", "transformer", "deepsets"]
+    assert [row["method"] for row in rows] == ["cuts", *methods]
     # three epochs on 2k jets teach more than nothing; 0.5 would be chance
     assert all(row["auc"] > 0.8 for row in rows[1:])
     assert len({row["parameters"] for row in rows}) == 5
+    # networks of all kinds learn nothing from shuffled labels, and no other check finds cheating
+    found = workflow.hepml("check", "--closure", "networks.yaml")
+    assert found.count("shuffled labels gain nothing: AUC 0.") == len(methods)

@@ -25,6 +25,7 @@ from hepml.inference.diagnostics.record import DIAGNOSTICS
 from hepml.inference.events import Events
 from hepml.inference.stage import read_events, read_ratios, read_written
 from hepml.inputs import open_source
+from hepml.inputs.source import FeatureSource, ParticleSource
 from hepml.jobs import inference_job, training_job
 from hepml.models.own import import_factory
 from hepml.scores.stage import score
@@ -86,16 +87,13 @@ def _symmetric(analysis: Analysis, results: Path, model: str, samples: list[Colu
 def _shuffled(analysis: Analysis, model: str, samples: list[Columns]) -> Finding:
     """Train and score anew, as the workflow does, on a few events whose labels are drawn by lot."""
     settings = analysis.models[model]
-    if not isinstance(settings, Mlp | OwnOnFeatures):
-        told = "tried with networks on variables only, which train in seconds"
-        return Finding("shuffled labels gain nothing", None, told)
     job = training_job(analysis, model)
     quick = {"epochs": EPOCHS, "patience": EPOCHS - 1}
     shorter = job.model.training.model_copy(update=quick)
     job = job.model_copy(update={"model": job.model.model_copy(update={"training": shorter})})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write_shuffled(folder / "data", samples, settings.features, job)
+        _write_shuffled(folder / "data", samples, job)
         columns = open_columns(folder / "data")
         for fold in range(job.folds):
             train(job, [columns.folder], fold, folder / f"fold{fold}", CPU, lambda _: None)
@@ -112,25 +110,30 @@ def _shuffled(analysis: Analysis, model: str, samples: list[Columns]) -> Finding
         return nothing_gained(llr, read_events([columns], job.folds))
 
 
-def _write_shuffled(
-    folder: Path, samples: list[Columns], variables: tuple[str, ...], job: TrainingJob
-) -> None:
+def _write_shuffled(folder: Path, samples: list[Columns], job: TrainingJob) -> None:
     """Some events of all samples; a hash of what they are numbered calls every second signal."""
     random = np.random.default_rng(job.seed)
-    rows = [
-        np.sort(random.permutation(sample.events)[: SHUFFLED // len(samples)]) for sample in samples
-    ]
-    identity = np.arange(sum(map(len, rows)), dtype=np.uint64)
+    first = np.cumsum([0, *(sample.events for sample in samples)])
+    share = SHUFFLED // len(samples)
+    rows = [np.sort(random.permutation(sample.events)[:share]) for sample in samples]
+    events = np.concatenate([start + own for start, own in zip(first, rows, strict=False)])
+    identity = np.arange(len(events), dtype=np.uint64)
     columns = {
         "event_id": identity,
         "fold": assign_folds(identity, job.folds),
         "label": (splitmix64(splitmix64(identity)) % np.uint64(2)).astype(np.int8),
         "weight": np.ones(len(identity)),
     }
-    for name in variables:
-        parts = [sample[name][chosen] for sample, chosen in zip(samples, rows, strict=True)]
-        columns[name] = np.concatenate(parts)
+    names = job.model.features if isinstance(job.model, Mlp | OwnOnFeatures) else ()
+    fields: tuple[str, ...] = ()
+    counts = values = None
+    if names:
+        (table,) = FeatureSource(samples, names).take(events)
+        columns |= dict(zip(names, table.numpy().T, strict=True))
+    else:
+        fields = samples[0].particles().fields
+        values, counts = ParticleSource(samples, lambda *packed: packed).gather(events)
     folder.mkdir()
-    with ColumnWriter(folder, variables) as writer:
-        writer.append(columns)
+    with ColumnWriter(folder, names, fields) as writer:
+        writer.append(columns, counts, values)
         writer.finish({})
