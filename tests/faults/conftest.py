@@ -26,8 +26,9 @@ class Step:
     def start(self, **options):
         """The process of the command."""
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {})
+        code = options.pop("prelude", "") + "\nfrom hepml.cli import main; main()"
         return subprocess.Popen(
-            [sys.executable, "-c", "from hepml.cli import main; main()", *self.command],
+            [*options.pop("under", ()), sys.executable, "-c", code, *self.command],
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
@@ -71,6 +72,13 @@ def _steps(analysis):
             f"data {n}": (("data", simulated[n], "--settings", data, "--output", columns[n]),
                           columns[n]),
         }  # fmt: skip
+    settings = jobs.data_settings(jobs.data_job(analysis, "s"))
+    part, joined = root / "data/s.parts/0", root / "data/s_joined"
+    steps["data part"] = (("data", simulated["s"], "--part", "--settings",
+                           jobs.part_settings(jobs.data_job(analysis, "s")), "--output", part),
+                          part)  # fmt: skip
+    steps["merge-data"] = (("merge-data", part, "--settings", settings, "--output", joined),
+                           joined)  # fmt: skip
     for k, network in enumerate(networks):
         command = ("train", *columns.values(), "--settings", training, "--fold", k,
                    "--output", network, "--device", "cpu")  # fmt: skip

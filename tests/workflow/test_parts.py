@@ -139,6 +139,21 @@ def test_a_changed_file_has_its_own_part_read_again(workflow, config, joined):
 
 
 @pytest.mark.slow
+def test_a_file_that_is_replaced_by_an_older_one_is_noticed(workflow, config, joined):
+    """As `rsync -a` and `tar` leave it; Snakemake alone compares times."""
+    path = workflow.folder / "ntuples/s6.root"
+    content, before = path.read_bytes(), path.stat()
+    try:
+        write(path, 10**6)
+        path.write_bytes(path.read_bytes() + b"\0")
+        os.utime(path, ns=(0, before.st_mtime_ns - 10**12))
+        assert reruns(workflow, config, joined[0]) == ["s", "s.parts/2"]
+    finally:
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.slow
 def test_a_file_that_is_added_has_the_last_part_read_again(workflow, config, joined):
     path = workflow.folder / "ntuples/s7.root"
     write(path, 140)

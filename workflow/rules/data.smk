@@ -13,6 +13,7 @@ rule data:
     params:
         settings=data_settings,
         urls=ntuple_urls,
+        sizes=ntuple_sizes,
         code=code_digest("hepml.data.stage"),
     shell:
         "hepml data {input:q} {params.urls:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
@@ -30,6 +31,7 @@ use rule data as data_weights with:
     params:
         settings=weighted_data_settings,
         urls=ntuple_urls,
+        sizes=ntuple_sizes,
         code=code_digest("hepml.data.stage"),
 
 
@@ -45,6 +47,7 @@ use rule data as data_varied with:
     params:
         settings=varied_data_settings,
         urls=varied_urls,
+        sizes=varied_sizes,
         code=code_digest("hepml.data.stage"),
 
 
@@ -66,6 +69,7 @@ rule data_part:
     params:
         settings=part_settings,
         urls=part_urls,
+        sizes=part_sizes,
         code=code_digest("hepml.data.stage"),
     shell:
         "hepml data {input:q} {params.urls:q} --part --settings {params.settings:q} --output {output:q}"
