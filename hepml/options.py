@@ -35,7 +35,7 @@ class Stage(click.Command):
         """Run the command; then write down what it was."""
         from hepml.records import Run, state, write_records
 
-        started = time.time()
+        started, clock = time.time(), time.monotonic()  # the one may be set back
         inputs = [path for p in self.params if not _is_output(p) for path in _inputs(ctx, p)]
         before = {path: state(path) for path in inputs}
         result = super().invoke(ctx)
@@ -48,7 +48,7 @@ class Stage(click.Command):
             options=_scalars(ctx.params),
             inputs=before,
             started=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-            seconds=time.time() - started,
+            seconds=time.monotonic() - clock,
         )
         try:
             write_records(run, outputs)

@@ -52,6 +52,16 @@ class Step:
         return digest(weights if weights.exists() else self.output)
 
 
+@pytest.fixture(name="step_type")
+def _step_type():
+    return Step
+
+
+@pytest.fixture(name="steps_of", scope="session")
+def _steps_of():
+    return _steps
+
+
 def _steps(analysis):
     """The commands of one sample and one fold, in their order."""
     root = Path("results/tiny")
