@@ -115,6 +115,8 @@ def _ntuples(columns: Path) -> Iterator[dict[str, Any]]:
     found = read_record(columns)
     if found is None or found[0] != columns:
         return
+    if columns.exists() and digest(columns) != found[1]["sha256"]:
+        return  # made again since, and nothing recorded how
     for each in found[1]["inputs"]:
         if part_record(each):
             yield from _ntuples(Path(each["file"]))
