@@ -49,6 +49,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _writer() -> str:
     """This process, among all nodes that write to a shared folder."""
     return f"{socket.gethostname()}.{os.getpid()}"

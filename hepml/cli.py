@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hepml.commands import data, merge_data, simulate, vary
 from hepml.errors import InputError, InterruptedTrainingError, storage_trouble
 from hepml.inference.commands import compare, diagnose, infer, merge_toys, toys
 from hepml.options import (
@@ -39,42 +40,8 @@ def hepml() -> None:
     """
 
 
-@hepml.command()
-@click.argument("output", type=File)
-@click.option("--settings", required=True, help="JSON: process, events, seed, simulation")
-def simulate(output: Path, settings: str) -> None:
-    """Simulate one ROOT file of jets or of analytic toys."""
-    from hepml.config import SimulationJob
-    from hepml.configfile import parse
-    from hepml.simulation import stage
-
-    stage.simulate(parse(SimulationJob, settings, "--settings"), output)
-
-
-@hepml.command()
-@click.argument("source", type=ExistingFile)
-@click.argument("output", type=File)
-@click.option("--settings", required=True, help="JSON: variation, simulation")
-def vary(source: Path, output: Path, settings: str) -> None:
-    """Change the particles of simulated jets, and measure the jets again."""
-    from hepml.config import VariationJob
-    from hepml.configfile import parse
-    from hepml.simulation.variations import stage
-
-    stage.vary(parse(VariationJob, settings, "--settings"), source, output)
-
-
-@hepml.command()
-@click.argument("files", nargs=-1, required=True)
-@click.option("--settings", required=True, help="JSON: name, sample, data, luminosity, folds")
-@click.option("--output", required=True, type=Folder, help="folder of the columns")
-def data(files: tuple[str, ...], settings: str, output: Path) -> None:
-    """Read the ROOT ntuples of one sample into memory-mappable columns."""
-    from hepml.config import DataJob
-    from hepml.configfile import parse
-    from hepml.data import stage
-
-    stage.make_columns(parse(DataJob, settings, "--settings"), files, output)
+for first in (simulate, vary, data, merge_data):
+    hepml.add_command(first)
 
 
 @hepml.command()
@@ -193,17 +160,18 @@ def report(settings: str, output: Path, **sources: Any) -> None:  # noqa: ANN401
 
 
 @hepml.command()
-@click.argument("files", nargs=-1, type=ExistingFile)
+@click.argument("data", nargs=-1, type=ExistingFolder)
+@click.option("--own", multiple=True, type=ExistingFile, help="file of an own network")
 @click.option("--settings", required=True, help="JSON: the whole analysis")
 @click.option("--output", required=True, type=File, help="JSON")
-def provenance(files: tuple[Path, ...], settings: str, output: Path) -> None:
+def provenance(data: tuple[Path, ...], own: tuple[Path, ...], settings: str, output: Path) -> None:
     """Record versions, commit, settings and checksums of ntuples and own networks."""
     import json
 
     from hepml.artifacts import write_json
-    from hepml.provenance import record
+    from hepml.records import provenance as record
 
-    write_json(output, record(files, json.loads(settings)))
+    write_json(output, record(data, own, json.loads(settings)))
 
 
 @hepml.command(cls=click.Command)

@@ -10,7 +10,7 @@ from typing import Any
 from hepml import jobs, variations
 from hepml.config import Analysis
 from hepml.errors import InputError
-from hepml.records import digest, read_record, source_digest
+from hepml.records import digest, part_record, read_record, source_digest
 
 _FOLDER, _NAME, _NUMBER = r"([^/]+)", r"([^/.]+)", r"(\d+)"
 
@@ -33,6 +33,10 @@ def _weights(analysis: Analysis, sample: str) -> str:
 
 def _varied(analysis: Analysis, sample: str, variation: str) -> str:
     return jobs.data_settings(variations.varied_job(analysis, sample, variation))
+
+
+def _part(analysis: Analysis, columns: str, _: str) -> str:
+    return jobs.part_settings(variations.columns_job(analysis, columns))
 
 
 def _training(analysis: Analysis, model: str, _: str) -> str:
@@ -61,6 +65,7 @@ def _inference(analysis: Analysis, method: str) -> str:
 _SETTINGS: Mapping[str, Callable[..., str]] = {
     rf"ntuples/{_NAME}_{_NUMBER}\.root": _simulation,
     rf"ntuples/{_NAME}_{_NUMBER}\.{_NAME}\.root": _variation,
+    rf"data/([^/]+)\.parts/{_NUMBER}": _part,
     rf"data/{_NAME}": _data,
     rf"data/{_NAME}\.weights": _weights,
     rf"data/{_NAME}\.{_NAME}": _varied,
@@ -80,7 +85,8 @@ class Account:
     Attributes:
         file: that was asked about, or the folder that was written with it.
         record: of the run that wrote it.
-        inputs: each with what became of it: ``unchanged``, ``changed``, ``gone`` or ``remote``.
+        inputs: each with what became of it: ``unchanged``, ``changed``, ``gone``, ``remote``, or
+            ``removed`` if it is a part of columns, which need it no more.
         altered: whether the file itself is another one than was written.
         settings: key, value then, value now, where they differ; None if there is nothing to
             compare with.
@@ -102,7 +108,7 @@ class Account:
     def current(self) -> bool:
         """Whether nothing known differs."""
         same = not (self.altered or self.settings or self.code)
-        return same and set(self.inputs.values()) <= {"unchanged", "remote"}
+        return same and set(self.inputs.values()) <= {"unchanged", "remote", "removed"}
 
 
 def explain(file: Path, analysis: Analysis | None) -> Account:
@@ -137,13 +143,14 @@ def _account(
         return known[made]
     known[made] = None  # a record that names its own output as input ends here
     inputs = {str(each["file"]): _state(each) for each in record["inputs"]}
-    before = [_account(Path(name), analysis, known) for name in inputs if Path(name).exists()]
+    told = [name for name, state in inputs.items() if state not in ("gone", "remote")]
+    before = [_account(Path(name), analysis, known) for name in told]
     settings, problem = _differences(made, record, analysis)
     known[made] = Account(
         file=made,
         record=record,
         inputs=inputs,
-        altered=digest(made) != record["sha256"],
+        altered=made.exists() and digest(made) != record["sha256"],
         settings=settings,
         code=tuple(_changed_code(record["code"])),
         problem=problem,
@@ -158,7 +165,7 @@ def _state(given: Mapping[str, Any]) -> str:
         return "remote"
     path = Path(given["file"])
     if not path.exists():
-        return "gone"
+        return "removed" if part_record(given) else "gone"
     return "unchanged" if digest(path) == given["sha256"] else "changed"
 
 

@@ -1,11 +1,7 @@
 """Settings of each job of the workflow, made from those of the whole analysis."""
 
-import glob
 import hashlib
 import json
-import os
-from collections.abc import Sequence
-from pathlib import Path
 
 from hepml.artifacts import sha256
 from hepml.config import (
@@ -22,80 +18,12 @@ from hepml.config import (
     SimulationJob,
     Systematic,
     TrainingJob,
-    Variation,
     inputs_of,
 )
 from hepml.errors import InputError
 from hepml.factory import Place, locate
 
 TOYS_PER_JOB = 20_000  # cannot change a result: toys are seeded block by block
-
-
-def is_remote(path: str) -> bool:
-    """Whether a file is read over the network: ``root://``, ``https://`` and so on."""
-    return "://" in path
-
-
-def matching_files(name: str, sample: Sample, key: str = "") -> list[str]:
-    """Files that the patterns of a sample match, sorted within each pattern, and URLs as they are.
-
-    Args:
-        name: of the sample.
-        sample: its settings.
-        key: of the config where the patterns stand, if not the sample's own.
-
-    Raises:
-        InputError: if a pattern matches nothing, or two match the same file.
-    """
-    files: list[str] = []
-    problems = []
-    key = key or f"samples.{name}.files"
-    for pattern in sample.files:
-        # patterns may be absolute, which pathlib's glob does not take
-        found = [pattern] if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
-        if not found:
-            problems.append(f"{key}: no file matches {pattern!r} (relative to {Path.cwd()})")
-        files += found
-    problems += [
-        f"{key}: {file!r} is matched twice; its events would count twice"
-        for file in given_twice(files)
-    ]
-    if problems:
-        raise InputError("\n".join(problems))
-    return files
-
-
-def given_twice(files: Sequence[str]) -> list[str]:
-    """Files that stand in a list more than once, under the same name or another."""
-    seen: dict[str, str] = {}
-    twice = []
-    for file in files:
-        true_name = file if is_remote(file) else os.path.realpath(file)
-        if true_name in seen:
-            twice.append(file)
-        seen[true_name] = file
-    return list(dict.fromkeys(twice))
-
-
-def files_of(job: DataJob) -> list[str]:
-    """Files that a job of the data stage reads, unless they are simulated here.
-
-    Raises:
-        InputError: if a pattern matches nothing, or two match the same file.
-    """
-    varied = job.variation and job.variation.objects.files
-    key = f"{job.variation.key}.files.{job.name}" if job.variation and varied else ""
-    return matching_files(job.name, job.sample, key)
-
-
-def local_files(job: DataJob) -> list[str]:
-    """Files of a job of the data stage on disk, where the patterns match."""
-    return [file for file in files_of(job) if not is_remote(file)]
-
-
-def remote_files(job: DataJob) -> list[str]:
-    """Files of a job of the data stage that are read over the network."""
-    return [path for path in job.sample.files if is_remote(path)]
 
 
 def data_job(settings: Analysis, name: str) -> DataJob:
@@ -114,26 +42,35 @@ def without_files(sample: Sample) -> Sample:
     return sample.model_copy(update={"files": _shortened(sample.files)})
 
 
-def _shortened(files: tuple[str, ...]) -> tuple[str, ...]:
-    return files[:1] + ((f"and {len(files) - 1} more",) if files[1:] else ())
+def _shortened(files: tuple[str, ...], counted: bool = True) -> tuple[str, ...]:
+    return files[:1] + ((f"and {len(files) - 1} more",) if counted and files[1:] else ())
 
 
 def data_settings(job: DataJob) -> str:
     """Settings of one job of the data stage as JSON; its files are named on the command line."""
-    changes: dict[str, object] = {"sample": without_files(job.sample)}
+    return _data_json(job, counted=True)
+
+
+def part_settings(job: DataJob) -> str:
+    """The same for a part of the files, which does not change if others are added behind it."""
+    return _data_json(job, counted=False)
+
+
+def _data_json(job: DataJob, counted: bool) -> str:
+    files = {"files": _shortened(job.sample.files, counted)}
+    # of a simulated sample, more events are more files
+    events = {} if counted or not job.sample.events else {"events": 1}
+    changes: dict[str, object] = {"sample": job.sample.model_copy(update=files | events)}
     if job.variation:
-        changes["variation"] = _with_short_files(job.variation)
-    return job.model_copy(update=changes).model_dump_json(by_alias=True)
+        objects = _short(job.variation.objects, counted)
+        changes["variation"] = job.variation.model_copy(update={"objects": objects})
+    # how many files one job reads changes no column
+    dropped = {"data": {"files_per_job"}}
+    return job.model_copy(update=changes).model_dump_json(by_alias=True, exclude=dropped)
 
 
-def _with_short_files(variation: Variation) -> Variation:
-    return variation.model_copy(update={"objects": _short(variation.objects)})
-
-
-def _short(objects: Objects | None) -> Objects | None:
-    if objects is None:
-        return None
-    files = {name: _shortened(files) for name, files in objects.files.items()}
+def _short(objects: Objects, counted: bool = True) -> Objects:
+    files = {name: _shortened(files, counted) for name, files in objects.files.items()}
     return objects.model_copy(update={"files": files})
 
 
@@ -143,8 +80,9 @@ def _systematics(settings: Analysis) -> dict[str, Systematic]:
     for name, systematic in settings.systematics.items():
         update: dict[str, object] = {"samples": settings.concerned(systematic)}
         if systematic.objects:
-            pair = {d: _short(getattr(systematic.objects, d)) for d in ("up", "down")}
-            update["objects"] = systematic.objects.model_copy(update=pair)
+            pair = {d: getattr(systematic.objects, d) for d in systematic.directions}
+            short = {str(d): _short(objects) for d, objects in pair.items() if objects}
+            update["objects"] = systematic.objects.model_copy(update=short)
         found[name] = systematic.model_copy(update=update)
     return found
 

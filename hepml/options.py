@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from hepml.artifacts import remove
 from hepml.errors import InputError
 
 Folder = click.Path(path_type=Path, file_okay=False)
@@ -32,23 +33,29 @@ class Stage(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401
         """Run the command; then write down what it was."""
-        started = time.time()
-        result = super().invoke(ctx)
-        from hepml.records import Run, write_records
+        from hepml.records import Run, state, write_records
 
-        outputs = [path for p in self.params if _is_output(p) for path in self._outputs(ctx, p)]
+        started, clock = time.time(), time.monotonic()  # the one may be set back
         inputs = [path for p in self.params if not _is_output(p) for path in _inputs(ctx, p)]
+        before = {path: state(path) for path in inputs}
+        result = super().invoke(ctx)
+        outputs = [path for p in self.params if _is_output(p) for path in self._outputs(ctx, p)]
+        outputs = [path for path in outputs if path.exists()]
         path = ctx.command_path.split(" ", 1)[-1]
         run = Run(
             command=path,
             settings=_settings(ctx.params.get("settings")),
             options=_scalars(ctx.params),
-            inputs=list({str(path): path for path in inputs}.values()),
+            inputs=before,
             started=datetime.fromtimestamp(started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-            seconds=time.time() - started,
+            seconds=time.monotonic() - clock,
         )
         try:
-            write_records(run, [path for path in outputs if path.exists()])
+            write_records(run, outputs)
+        except InputError:
+            for output in outputs:
+                remove(output)
+            raise
         except OSError as error:  # the result is whole; only nobody can ask where it came from
             click.echo(f"hepml: no record of what made {outputs[0]}: {error}", err=True)
         return result
@@ -95,7 +102,8 @@ def _settings(text: object) -> object:
 
 def _scalars(params: Mapping[str, object]) -> dict[str, object]:
     """Options that are numbers or devices: what the settings and the inputs do not tell."""
-    found = {n: str(x) if n == "device" else x for n, x in params.items() if x is not None}
+    given = {n: x for n, x in params.items() if x is not None and x is not False}
+    found = {n: str(x) if n == "device" else x for n, x in given.items()}
     return {n: x for n, x in found.items() if n == "device" or isinstance(x, int | float)}
 
 

@@ -6,12 +6,9 @@ import importlib.metadata
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from hepml.artifacts import sha256
 
 PACKAGE = "hepml"
 MISSING = Path()
@@ -124,11 +121,3 @@ def _git(*arguments: str) -> str | None:
     except FileNotFoundError:  # nodes of a cluster need not have it
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def record(files: Sequence[Path], settings: dict[str, Any]) -> dict[str, Any]:
-    """What a result was made from: software, settings, SHA-256 of each input file."""
-    inputs = [
-        {"file": str(path), "bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
-    ]
-    return {"software": software(), "settings": settings, "inputs": inputs}

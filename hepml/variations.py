@@ -10,8 +10,9 @@ from hepml.config import (
     WeightVariation,
     object_variations,
 )
-from hepml.jobs import data_job, local_files
+from hepml.jobs import data_job
 
+WEIGHTS = "weights"  # ending of a folder of columns with all varied weights
 JETS = ("top", "qcd")  # processes whose jets can be measured again
 
 
@@ -80,18 +81,26 @@ def variation_job(settings: Analysis, variation: str) -> VariationJob:
     )
 
 
-def varied_files(settings: Analysis) -> list[str]:
-    """Varied ntuples of the user on disk, of all samples."""
-    jobs = [varied_job(settings, name, variation) for variation, name in varied_copies(settings)]
-    own = [job for job in jobs if job.variation and job.variation.objects.files]
-    return [file for job in own for file in local_files(job)]
+def all_columns(settings: Analysis) -> list[str]:
+    """Names of all folders of columns that the data stage makes, the nominal ones first."""
+    weighted = [f"{name}.{WEIGHTS}" for name in weighted_samples(settings)]
+    varied = [f"{name}.{variation}" for variation, name in varied_copies(settings)]
+    return [*settings.samples, *weighted, *varied]
+
+
+def columns_job(settings: Analysis, columns: str) -> DataJob:
+    """Settings of the data stage for one folder of columns, by its name."""
+    sample, _, copy = columns.partition(".")
+    if not copy:
+        return data_job(settings, sample)
+    if copy == WEIGHTS:
+        return weighted_job(settings, sample)
+    return varied_job(settings, sample, copy)
 
 
 def all_jobs(settings: Analysis) -> list[DataJob]:
     """Every job of the data stage, the nominal ones first."""
-    jobs = [data_job(settings, name) for name in settings.samples]
-    jobs += [weighted_job(settings, name) for name in weighted_samples(settings)]
-    return jobs + [varied_job(settings, name, v) for v, name in varied_copies(settings)]
+    return [columns_job(settings, columns) for columns in all_columns(settings)]
 
 
 def _variation(settings: Analysis, name: str) -> Variation:

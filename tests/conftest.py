@@ -71,10 +71,10 @@ class Workflow:
         command = [sys.executable, "-m", "snakemake", "--cores", "2"]
         return self._printed([*command, *map(str, arguments)], check=check)
 
-    def hepml(self, *arguments):
+    def hepml(self, *arguments, check=True):
         """Run a command of the package; gives what it printed."""
         command = [Path(sys.executable).with_name("hepml"), *map(str, arguments)]
-        return self._printed(command, check=True)
+        return self._printed(command, check=check)
 
     def _printed(self, command, *, check):
         answer = subprocess.run(

@@ -5,7 +5,8 @@ import pytest
 from hepml.config import DataJob, Sample
 from hepml.configfile import from_workflow, load, parse
 from hepml.errors import InputError
-from hepml.jobs import all_settings, data_job, data_settings, matching_files
+from hepml.files import matching_files
+from hepml.jobs import all_settings, data_job, data_settings
 from hepml.plaintext import read_samples, read_yaml
 
 

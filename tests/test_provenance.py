@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hepml import provenance
-from hepml.provenance import code_digest, record
+from hepml.provenance import code_digest
+from hepml.records import provenance as record
 
 BASE = {
     "__init__.py": "",
@@ -80,7 +81,7 @@ def test_an_unknown_module_is_refused(digest):
 
 def test_the_record_names_the_inputs_by_checksum(tmp_path):
     (tmp_path / "a.root").write_bytes(b"abc")
-    content = record([tmp_path / "a.root"], {"seed": 1})
+    content = record([], [tmp_path / "a.root"], {"seed": 1})
     (entry,) = content["inputs"]
     assert entry["bytes"] == 3
     assert entry["sha256"].startswith("ba7816bf")

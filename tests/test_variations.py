@@ -8,7 +8,8 @@ import pytest
 from hepml.config import DataJob, InferenceJob, VariationJob
 from hepml.configfile import analysis, data_jobs, parse
 from hepml.errors import InputError
-from hepml.jobs import data_job, data_settings, files_of, inference_job
+from hepml.files import files_of
+from hepml.jobs import data_job, data_settings, inference_job
 from hepml.variations import (
     measured_again,
     variation_job,

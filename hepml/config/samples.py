@@ -138,3 +138,8 @@ class Data(Settings):
     invalid: Literal["fail", "drop"] = Field("fail", description="NaN, infinity, negative energy")
     particles: bool = Field(True, description="also store the particles")
     spectators: tuple[Name, ...] = Field((), description="variables copied beside the scores")
+    files_per_job: int = Field(
+        100,
+        gt=0,
+        description="a sample of more files is read by several jobs, and joined; changes no result",
+    )

@@ -16,7 +16,7 @@ from hepml.data.selection import per_event
 from hepml.data.stage import identity_branches, read_generated, require_events
 from hepml.data.weights import Generated
 from hepml.errors import InputError
-from hepml.jobs import files_of
+from hepml.files import files_of
 
 TRIED = 100  # events of the first file on which the expressions are tried
 

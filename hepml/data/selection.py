@@ -24,12 +24,18 @@ class CutFlow:
         self.raw = np.zeros(len(steps), np.int64)
         self.sum_w = np.zeros(len(steps))
         self.sum_w2 = np.zeros(len(steps))
+        self.terms: list[tuple[int, int, float, float]] = []
 
     def add(self, step: int, weight: Float[np.ndarray, " left"]) -> None:
-        """Count the events that are left after a step."""
-        self.raw[step] += len(weight)
-        self.sum_w[step] += weight.sum()
-        self.sum_w2[step] += np.square(weight).sum()
+        """Count the events of a chunk that are left after a step."""
+        self.add_sums(step, len(weight), float(weight.sum()), float(np.square(weight).sum()))
+
+    def add_sums(self, step: int, raw: int, sum_w: float, sum_w2: float) -> None:
+        """Count events whose weights are summed up already: one of the ``terms``."""
+        self.terms.append((step, raw, sum_w, sum_w2))
+        self.raw[step] += raw
+        self.sum_w[step] += sum_w
+        self.sum_w2[step] += sum_w2
 
     def table(self, factor: float) -> list[dict[str, Any]]:
         """One row per step: raw events, yield and its error, efficiency against all events.

@@ -1,55 +1,29 @@
-"""The data stage: ROOT ntuples of one sample in, memory-mappable columns out."""
+"""The data stage: ROOT ntuples of one sample in, memory-mappable columns out.
 
+One job reads all files, or several read some each and another one joins their parts: the columns
+are the same to the last bit.
+"""
+
+import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Bool, Float64, UInt64
-
 from hepml.artifacts import new_folder, write_json
 from hepml.config import DataJob
-from hepml.data.factors import varied_weights
-from hepml.data.folds import assign_folds, event_ids, one_number_per_event
+from hepml.data.counts import Counts, require_once
 from hepml.data.ntuples import Chunk, Tree, open_file, open_tree
-from hepml.data.particles import broken_particles, particle_columns
-from hepml.data.recipe import Events, Recipe, read_recipe
-from hepml.data.selection import CutFlow, passes, per_event
-from hepml.data.store import ColumnWriter
+from hepml.data.recipe import Recipe, read_recipe
+from hepml.data.rows import Reading, append_chunk
+from hepml.data.selection import CutFlow
+from hepml.data.store import Columns, ColumnWriter, open_columns
 from hepml.data.weights import Generated, normalisation
 from hepml.errors import InputError
-from hepml.jobs import given_twice
+from hepml.jobs import part_settings
 
-LABELS = {"signal": 1, "background": 0, "data": -1}
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """One sample: what to do with its events, and what is counted on the way."""
-
-    job: DataJob
-    recipe: Recipe
-    cutflow: CutFlow
-    generated: Generated
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Events of one chunk that passed the selection."""
-
-    columns: dict[str, np.ndarray]
-    counts: np.ndarray | None
-    particles: np.ndarray | None
-
-    def keep(self, good: Bool[np.ndarray, " events"]) -> "_Rows":
-        """Only the good events."""
-        columns = {name: values[good] for name, values in self.columns.items()}
-        if self.counts is None or self.particles is None:
-            return _Rows(columns, None, None)
-        rows = np.repeat(good, self.counts)
-        return _Rows(columns, self.counts[good], self.particles[rows])
+PART = "part.json"  # instead of columns.json: no later step takes a part for a sample
 
 
 def make_columns(job: DataJob, files: Sequence[str], output: Path) -> None:
@@ -64,43 +38,115 @@ def make_columns(job: DataJob, files: Sequence[str], output: Path) -> None:
     Raises:
         InputError: if a file, tree, branch or expression is wrong, or nothing is left.
     """
+    reading = _reading(job)
+    with _columns(reading.recipe, output) as writer:
+        _read(reading, files, writer)
+        _finish(reading, writer)
+
+
+def make_part(job: DataJob, files: Sequence[str], output: Path) -> None:
+    """The same for some of the files of a sample, without normalisation; it may hold no event.
+
+    Args:
+        job: the settings.
+        files: paths or URLs, read in this order.
+        output: folder for :func:`merge_parts`; complete or absent.
+
+    Raises:
+        InputError: if a file, tree, branch or expression is wrong.
+    """
+    reading = _reading(job)
+    with _columns(reading.recipe, output) as writer:
+        _read(reading, files, writer)
+        content = {"settings": _settings(job), "counts": reading.counts.content()}
+        writer.finish(content, description=PART)
+
+
+def merge_parts(job: DataJob, parts: Sequence[Path], output: Path) -> None:
+    """Join the parts of a sample to what :func:`make_columns` makes of all their files.
+
+    Args:
+        job: the settings of all parts.
+        parts: folders, in the order of their files.
+        output: as of :func:`make_columns`.
+
+    Raises:
+        InputError: if a part is absent or was made with other settings, if files of two parts
+            do not fit together, or if no event is left.
+    """
+    reading = _reading(job)
+    opened = [_open_part(job, folder) for folder in parts]
+    for part in opened:
+        reading.counts.join(part.metadata["counts"])
+    require_once(job.name, reading.counts.files)
+    with _columns(reading.recipe, output) as writer:
+        for part in opened:
+            writer.append_folder(part)
+        _finish(reading, writer)
+
+
+def _reading(job: DataJob) -> Reading:
     recipe = read_recipe(job)
-    if recipe.change:
-        sys.stderr.write(recipe.change.remark(recipe.measured.keys()))
     steps = ["all events", *(name for name, _ in recipe.selection)]
     if job.data.invalid == "drop":
         steps.append("valid values")
-    sample = _Sample(job, recipe, CutFlow(steps), Generated())
-    with (
-        new_folder(output) as folder,
-        ColumnWriter(
-            folder, tuple(recipe.variables), recipe.particle_fields, recipe.weight_names
-        ) as writer,
-    ):
-        identity: tuple[str, ...] = ()
-        for chunk, identity in _chunks(sample, files):
-            try:
-                _append(sample, chunk, identity, writer)
-            except InputError as error:
-                raise InputError(f"{chunk.file}: {error}") from None
-        if writer.events == 0:
-            what = f", varied by {job.variation.name}" if job.variation else ""
-            flow = sample.cutflow.text()
-            raise InputError(f"samples.{job.name}{what}: no event is left ({flow})")
-        factor = normalisation(job.name, job.sample, job.luminosity, sample.generated)
-        metadata = _metadata(sample, files, identity)
-        writer.finish(metadata, factor)
-        table = {"role": job.sample.role, "steps": sample.cutflow.table(factor)}
-        write_json(folder / "cutflow.json", metadata | table)
+    return Reading(job, recipe, Counts(CutFlow(steps)))
 
 
-def _metadata(sample: _Sample, files: Sequence[str], identity: tuple[str, ...]) -> dict[str, Any]:
-    job, generated = sample.job, sample.generated
+@contextmanager
+def _columns(recipe: Recipe, output: Path) -> Iterator[ColumnWriter]:
+    """Writes into a new folder, which takes the place of ``output`` if all goes well."""
+    names = tuple(recipe.variables), recipe.particle_fields, recipe.weight_names
+    with new_folder(output) as folder, ColumnWriter(folder, *names) as writer:
+        yield writer
+
+
+def _read(reading: Reading, files: Sequence[str], writer: ColumnWriter) -> None:
+    recipe = reading.recipe
+    if recipe.change:
+        sys.stderr.write(recipe.change.remark(recipe.measured.keys()))
+    require_once(reading.job.name, list(files))
+    for chunk in _chunks(reading, files):
+        try:
+            append_chunk(reading, chunk, writer)
+        except InputError as error:
+            raise InputError(f"{chunk.file}: {error}") from None
+
+
+def _chunks(reading: Reading, files: Sequence[str]) -> Iterator[Chunk]:
+    """Chunks of all files, one file after another."""
+    recipe, counts = reading.recipe, reading.counts
+    for path in files:
+        with open_file(path) as file:
+            read_generated(reading.job, recipe, file, path, counts.generated)
+            tree = open_tree(file, path, recipe.tree)
+            require_events(tree, recipe)
+            tree.require(recipe.wanted)
+            counts.begin(path, identity_branches(recipe, tree))
+            yield from tree.chunks(recipe.wanted.keys() | set(counts.identity))
+
+
+def _finish(reading: Reading, writer: ColumnWriter) -> None:
+    """Normalise the weights to all files, and write what describes the columns."""
+    job, counts = reading.job, reading.counts
+    if writer.events == 0:
+        what = f", varied by {job.variation.name}" if job.variation else ""
+        flow = counts.cutflow.text()
+        raise InputError(f"samples.{job.name}{what}: no event is left ({flow})")
+    factor = normalisation(job.name, job.sample, job.luminosity, counts.generated)
+    metadata = _metadata(job, counts)
+    writer.finish(metadata, factor)
+    table = {"role": job.sample.role, "steps": counts.cutflow.table(factor)}
+    write_json(writer.folder / "cutflow.json", metadata | table)
+
+
+def _metadata(job: DataJob, counts: Counts) -> dict[str, Any]:
+    generated = counts.generated
     return {
         "sample": job.name,
         "variation": job.variation.name if job.variation else None,
-        "files": list(files),
-        "identity": list(identity),
+        "files": counts.files,
+        "identity": list(counts.identity),
         "sum_of_weights": job.sample.sum_of_weights or generated.sum_of_weights,
         "negative_weights": generated.negative,
         "negative_fraction": generated.negative / max(generated.events_read, 1),
@@ -111,28 +157,17 @@ def _metadata(sample: _Sample, files: Sequence[str], identity: tuple[str, ...]) 
     }
 
 
-def _chunks(sample: _Sample, files: Sequence[str]) -> Iterator[tuple[Chunk, tuple[str, ...]]]:
-    """Chunks of all files, and the branches that identify their events."""
-    recipe, first = sample.recipe, None
-    twice = given_twice(files)
-    if twice:
-        raise InputError(f"samples.{sample.job.name}.files: {', '.join(twice)} given twice")
-    for path in files:
-        with open_file(path) as file:
-            read_generated(sample.job, recipe, file, path, sample.generated)
-            tree = open_tree(file, path, recipe.tree)
-            require_events(tree, recipe)
-            tree.require(recipe.wanted)
-            identity = identity_branches(recipe, tree)
-            if first is not None and identity != first:
-                raise InputError(
-                    f"{path}: events are identified by {list(identity)}, but by {list(first)} in "
-                    f"{files[0]}; one event would fall into two folds; name branches that all "
-                    "files have in data.schema.identity"
-                )
-            first = identity
-            for chunk in tree.chunks(recipe.wanted.keys() | set(identity)):
-                yield chunk, identity
+def _settings(job: DataJob) -> Any:  # noqa: ANN401
+    return json.loads(part_settings(job))
+
+
+def _open_part(job: DataJob, folder: Path) -> Columns:
+    part = open_columns(folder, PART)
+    if part.metadata["settings"] != _settings(job):
+        raise InputError(
+            f"{folder}: made with other settings; run `hepml data --part` for it again"
+        )
+    return part
 
 
 def read_generated(
@@ -173,123 +208,3 @@ def identity_branches(recipe: Recipe, tree: Tree) -> tuple[str, ...]:
         f"{tree.file}: tree {tree.name!r} lacks the branches that identify an event: expected "
         f"{alternatives}; name yours in data.schema.identity"
     )
-
-
-def _append(sample: _Sample, chunk: Chunk, identity: tuple[str, ...], writer: ColumnWriter) -> None:
-    """Select the events of a chunk and append what is left."""
-    job, recipe, cutflow = sample.job, sample.recipe, sample.cutflow
-    # before a variation: each copy of an event has its identity
-    ids = event_ids([one_number_per_event(name, chunk.arrays[name]) for name in identity])
-    if recipe.change:
-        recipe.change.check_identity(chunk.arrays, identity)
-        chunk = replace(chunk, arrays=recipe.change.apply(chunk.arrays, ids))
-    events = Events(recipe, chunk)
-    weight = _weights(sample, events)
-    kept = np.ones(chunk.events, bool)
-    cutflow.add(0, weight)
-    for step, (_, expression) in enumerate(recipe.selection, start=1):
-        kept &= passes(expression, events)
-        cutflow.add(step, weight[kept])
-    if not kept.any():
-        return
-    rows = _selected(events, kept)
-    rows.columns["weight"] = weight[kept]
-    rows.columns.update(varied_weights(events, weight, kept))
-    rows.columns.update(_identity(sample.job, events, ids[kept], kept))
-    valid = _valid(sample, events, rows, kept)
-    if job.data.invalid == "drop":
-        cutflow.add(len(cutflow.steps) - 1, rows.columns["weight"][valid])
-    if not valid.all():
-        rows = rows.keep(valid)
-    writer.append(rows.columns, rows.counts, rows.particles)
-
-
-def _weights(sample: _Sample, events: Events) -> Float64[np.ndarray, " events"]:
-    """Generator weight times scale.
-
-    Raises:
-        InputError: if any is NaN, infinite or missing, whatever the policy for variables.
-    """
-    recipe, generated = sample.recipe, sample.generated
-    chunk = events.chunk
-    generator, scale = (
-        per_event(expression(events), chunk.events, str(expression))
-        for expression in (recipe.weight, recipe.scale)
-    )
-    weight = generator * scale
-    broken = np.flatnonzero(~np.isfinite(weight))
-    if broken.size:
-        where = f"samples.{sample.job.name}"
-        raise InputError(
-            f"{broken.size} event weights are NaN, infinite or missing, the first at entry "
-            f"{chunk.start + broken[0]}; mend {where}.weight or {where}.scale"
-        )
-    if recipe.schema.runs is None:
-        generated.sum_of_weights += float(generator.sum())
-    generated.count(weight)
-    return weight
-
-
-def _selected(events: Events, kept: Bool[np.ndarray, " events"]) -> _Rows:
-    """Variables and particles of the events that are kept."""
-    recipe = events.recipe
-    with np.errstate(over="ignore"):  # what is infinite in single precision is found later
-        columns = {
-            name: per_event(events[name], len(kept), str(expression))[kept].astype(np.float32)
-            for name, expression in recipe.variables.items()
-        }
-    if recipe.particle_fields and recipe.schema.particles:
-        return _Rows(columns, *particle_columns(recipe.schema.particles, events.chunk.arrays, kept))
-    return _Rows(columns, None, None)
-
-
-def _identity(
-    job: DataJob,
-    events: Events,
-    ids: UInt64[np.ndarray, " kept"],
-    kept: Bool[np.ndarray, " events"],
-) -> dict[str, np.ndarray]:
-    """Event id, fold and label of the events that are kept."""
-    chunk, expression = events.chunk, events.recipe.label
-    if expression is None:
-        label = np.full(len(ids), LABELS[str(job.sample.role)])
-    else:
-        value = per_event(expression(events), chunk.events, str(expression))[kept]
-        missing = np.flatnonzero(np.isnan(value))
-        if missing.size:
-            entry = chunk.start + np.flatnonzero(kept)[missing[0]]
-            raise InputError(
-                f"{expression}: no value in {missing.size} events, the first at entry {entry}; "
-                "select them away, or mend the expression"
-            )
-        label = (value != 0).astype(int)
-    return {"event_id": ids, "fold": assign_folds(ids, job.folds), "label": label}
-
-
-def _valid(
-    sample: _Sample, events: Events, rows: _Rows, kept: Bool[np.ndarray, " events"]
-) -> Bool[np.ndarray, " kept"]:
-    """Which events have variables that are numbers, and particles that can be.
-
-    Raises:
-        InputError: naming each variable and branch with its number of broken events and the first
-            entry, unless the policy is to drop such events.
-    """
-    recipe = sample.recipe
-    broken = {repr(name): ~np.isfinite(rows.columns[name]) for name in recipe.variables}
-    if rows.particles is not None and recipe.schema.particles:
-        arrays = events.chunk.arrays
-        broken |= broken_particles(recipe.schema.particles, arrays, kept, rows.particles)
-    bad = np.logical_or.reduce(list(broken.values()))
-    if sample.job.data.invalid == "fail" and bad.any():
-        entries = events.chunk.start + np.flatnonzero(kept)
-        found = "; ".join(
-            f"{what} ({np.count_nonzero(b)} events, first at entry {entries[np.argmax(b)]})"
-            for what, b in broken.items()
-            if b.any()
-        )
-        raise InputError(
-            f"NaN, infinite, missing or impossible values in {found}, among entries {entries[0]} "
-            f"to {entries[-1]}; select them away, mend the expression, or set data.invalid: drop"
-        )
-    return ~bad

@@ -7,8 +7,9 @@ particles of each event by falling transverse momentum, those of equal momentum 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ from hepml.artifacts import write_json
 from hepml.errors import InputError, nearest
 
 FORMAT = 2  # 1 kept the order of the ntuples
+BLOCK = 16_000_000  # bytes of a column that are copied at a time
 _IDENTITY = {"event_id": np.uint64, "fold": np.int8, "label": np.int8, "weight": np.float64}
 
 
@@ -71,19 +73,23 @@ class Columns:
         return Particles(self.particle_fields, offsets, values)
 
 
-def open_columns(folder: Path) -> Columns:
+def open_columns(folder: Path, description: str = "columns.json") -> Columns:
     """Open a folder that :class:`ColumnWriter` finished.
+
+    Args:
+        folder: of the columns.
+        description: file that declares it complete.
 
     Raises:
         InputError: if the folder is absent, not complete or of another format.
     """
-    description = folder / "columns.json"
-    if not description.is_file():
+    file = folder / description
+    if not file.is_file():
         raise InputError(
-            f"{folder}: no complete columns here (columns.json is missing); run `hepml data`"
+            f"{folder}: no complete columns here ({description} is missing); run `hepml data`"
         )
     try:
-        content = json.loads(description.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             raise InputError(
                 f"{folder}: format {content['format']}, expected {FORMAT}; run `hepml data`"
@@ -96,7 +102,7 @@ def open_columns(folder: Path) -> Columns:
             metadata=content["metadata"],
         )
     except (json.JSONDecodeError, KeyError, TypeError):
-        raise InputError(f"{description}: damaged; run `hepml data` again") from None
+        raise InputError(f"{file}: damaged; run `hepml data` again") from None
 
 
 class ColumnWriter:
@@ -150,20 +156,43 @@ class ColumnWriter:
             self._values.append(particles)
         self.events += len(columns["event_id"])
 
-    def finish(self, metadata: Mapping[str, Any], weight_factor: float = 1.0) -> None:
+    def append_folder(self, columns: Columns) -> None:
+        """Append all events of a finished folder with the same columns, block by block.
+
+        Raises:
+            InputError: if one of its files is damaged.
+        """
+        for name, file in self._files.items():
+            for block in _blocks(columns.folder / f"{name}.npy", columns.events):
+                file.append(block)
+        if self.particle_fields and columns.events:
+            before = self._values.length
+            rows = columns.events + 1
+            for number, block in enumerate(_blocks(columns.folder / "offsets.npy", rows)):
+                self._offsets.append(before + (block if number else block[1:]))  # the first is 0
+            particles = int(columns.particles().offsets[-1])
+            for block in _blocks(columns.folder / "particles.npy", particles):
+                self._values.append(block)
+        self.events += columns.events
+
+    def finish(
+        self,
+        metadata: Mapping[str, Any],
+        weight_factor: float = 1.0,
+        description: str = "columns.json",
+    ) -> None:
         """Close the files and declare the folder complete.
 
         Args:
-            metadata: kept in ``columns.json``.
+            metadata: kept in the description.
             weight_factor: multiplies all weights; the normalisation is known only at the end.
+            description: name of the file that :func:`open_columns` looks for.
         """
         self.close()
         for name in self.weights if self.events and weight_factor != 1.0 else ():
-            weight = np.load(self.folder / f"{name}.npy", mmap_mode="r+")
-            weight *= weight_factor
-            weight.flush()
+            _multiply(self.folder / f"{name}.npy", self.events, weight_factor)
         write_json(
-            self.folder / "columns.json",
+            self.folder / description,
             {
                 "format": FORMAT,
                 "events": self.events,
@@ -221,6 +250,29 @@ class _GrowingArray:
             "shape": (self.length, *self._row),
         }
         np.lib.format.write_array_header_1_0(self._file, header)
+
+
+def _blocks(path: Path, length: int) -> Iterator[np.ndarray]:
+    """Rows of a ``.npy`` file, some at a time: pages of a map would count as memory in use."""
+    mapped = _map(path, length)
+    dtype, row, offset = mapped.dtype, mapped.shape[1:], path.stat().st_size - mapped.nbytes
+    del mapped
+    width = int(np.prod(row, dtype=int))
+    step = max(1, BLOCK // (width * dtype.itemsize))
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        place = offset + start * width * dtype.itemsize
+        block = np.fromfile(path, dtype, (stop - start) * width, offset=place)
+        yield block.reshape(stop - start, *row)
+
+
+def _multiply(path: Path, length: int, factor: float) -> None:
+    """Multiply a column in its file."""
+    with path.open("rb+") as file:
+        file.seek(-8 * length, SEEK_END)
+        for block in _blocks(path, length):
+            file.write((block * factor).data)
+            file.flush()
 
 
 def _map(path: Path, length: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """From generator weights to expected events."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class Generated:
     has_cross_section: bool = False
     events_read: int = 0
     negative: int = 0
+    terms: list[tuple[float, float | None, float]] = field(default_factory=list)  # of the sums
 
     @property
     def cross_section(self) -> float | None:
@@ -42,14 +43,30 @@ class Generated:
         """Add what the ``runs`` tree of one open file says."""
         tree = open_tree(file, path, runs.tree)
         weights = tree.total(runs.sum_of_weights)
-        self.sum_of_weights += weights
-        if runs.cross_section is None:
-            return
         rows = max(tree.entries, 1)
-        self.has_cross_section = True
-        self.cross_section_sum += tree.total(runs.cross_section) / rows * weights
-        if runs.cross_section_error is not None:
-            self.variance_sum += (tree.total(runs.cross_section_error) / rows * weights) ** 2
+        cross_section, variance = None, 0.0
+        if runs.cross_section is not None:
+            cross_section = tree.total(runs.cross_section) / rows * weights
+            if runs.cross_section_error is not None:
+                variance = (tree.total(runs.cross_section_error) / rows * weights) ** 2
+        self.add(weights, cross_section, variance)
+
+    def add(
+        self, weights: float, cross_section: float | None = None, variance: float = 0.0
+    ) -> None:
+        """Add one of the ``terms``.
+
+        Args:
+            weights: sum over generated events.
+            cross_section: times ``weights`` [pb]; None if the files do not say.
+            variance: of that.
+        """
+        self.terms.append((weights, cross_section, variance))
+        self.sum_of_weights += weights
+        if cross_section is not None:
+            self.has_cross_section = True
+            self.cross_section_sum += cross_section
+            self.variance_sum += variance
 
     def count(self, weights: Float64[np.ndarray, " events"]) -> None:
         """Count events that were read, and those of negative weight; signs are kept."""

@@ -26,8 +26,9 @@ class Step:
     def start(self, **options):
         """The process of the command."""
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | options.pop("env", {})
+        code = options.pop("prelude", "") + "\nfrom hepml.cli import main; main()"
         return subprocess.Popen(
-            [sys.executable, "-c", "from hepml.cli import main; main()", *self.command],
+            [*options.pop("under", ()), sys.executable, "-c", code, *self.command],
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
@@ -51,6 +52,16 @@ class Step:
         return digest(weights if weights.exists() else self.output)
 
 
+@pytest.fixture(name="step_type")
+def _step_type():
+    return Step
+
+
+@pytest.fixture(name="steps_of", scope="session")
+def _steps_of():
+    return _steps
+
+
 def _steps(analysis):
     """The commands of one sample and one fold, in their order."""
     root = Path("results/tiny")
@@ -71,6 +82,13 @@ def _steps(analysis):
             f"data {n}": (("data", simulated[n], "--settings", data, "--output", columns[n]),
                           columns[n]),
         }  # fmt: skip
+    settings = jobs.data_settings(jobs.data_job(analysis, "s"))
+    part, joined = root / "data/s.parts/0", root / "data/s_joined"
+    steps["data part"] = (("data", simulated["s"], "--part", "--settings",
+                           jobs.part_settings(jobs.data_job(analysis, "s")), "--output", part),
+                          part)  # fmt: skip
+    steps["merge-data"] = (("merge-data", part, "--settings", settings, "--output", joined),
+                           joined)  # fmt: skip
     for k, network in enumerate(networks):
         command = ("train", *columns.values(), "--settings", training, "--fold", k,
                    "--output", network, "--device", "cpu")  # fmt: skip

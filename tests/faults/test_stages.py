@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hepml.artifacts import remove
 from hepml.records import FOLDER
 
-DISTURBED = ("simulate s", "data s", "train 1", "score s", "infer", "plot")
+DISTURBED = ("simulate s", "data s", "merge-data", "train 1", "score s", "infer", "plot")
 
 
 @pytest.fixture(name="place")
@@ -23,12 +24,9 @@ def _place(finished, tmp_path, monkeypatch):
     return steps, digests
 
 
-def remove(path):
+def forget(path):
     """Remove a result and the record of it."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    remove(path)
     (path.parent / FOLDER / f"{path.name}.json").unlink()
 
 
@@ -38,7 +36,7 @@ def test_a_killed_stage_leaves_no_result_and_runs_again(place, finished, name, e
     """Shortly before its end, where most is at stake."""
     steps, digests = place
     step, seconds = steps[name], finished[-1][name]
-    remove(step.output)
+    forget(step.output)
     process = step.start()
     time.sleep((0.9 if end == signal.SIGKILL else 0.7) * seconds)
     process.send_signal(end)
@@ -73,7 +71,7 @@ def _small_disk():
 def test_a_full_disk_is_one_message(place, small_disk, name):
     steps, digests = place
     step = steps[name]
-    remove(step.output)
+    forget(step.output)
     folder = Path("small").absolute()
     small_disk(folder, "4k")
     there = folder / step.output.name
@@ -103,12 +101,46 @@ def test_a_file_where_a_folder_is_wanted_is_one_message(place, name):
     assert "blocked" in said
 
 
+@pytest.fixture(name="no_master")
+def _no_master(tmp_path):
+    """What makes a command subject to permissions; root writes where others may not."""
+    if os.geteuid() != 0:
+        return ()
+    setpriv = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    touch = ["touch", folder / "a"]
+    if not shutil.which("setpriv") or subprocess.run([*setpriv, "true"], check=False).returncode:
+        pytest.skip("root's power to write everywhere cannot be taken away here (setpriv)")
+    assert subprocess.run([*setpriv, *touch], capture_output=True, check=False).returncode == 1
+    return setpriv
+
+
+@pytest.mark.parametrize("name", DISTURBED)
+def test_a_folder_that_may_not_be_written_to_is_one_message(place, no_master, name):
+    steps, digests = place
+    step = steps[name]
+    forget(step.output)
+    folder = Path("theirs").absolute()
+    folder.mkdir(mode=0o555)
+    there = folder / step.output.name
+    command = tuple(str(there) if word == str(step.output) else word for word in step.command)
+    code, said = type(step)(command, there).run(under=no_master)
+    assert code == 1, said
+    assert "Traceback" not in said
+    assert "Permission denied" in said
+    assert "make the folder writable" in said
+    assert list(folder.iterdir()) == []
+    assert step.run()[0] == 0
+    assert step.digest() == digests[name]
+
+
 @pytest.mark.parametrize("part", [0.3, 0.9, 0.999])
 def test_a_truncated_ntuple_is_named(place, part):
     steps, digests = place
     ntuple, step = steps["simulate s"].output, steps["data s"]
     content = ntuple.read_bytes()
-    remove(step.output)
+    forget(step.output)
     ntuple.write_bytes(content[: int(part * len(content))])
     code, said = step.run()
     assert code == 1

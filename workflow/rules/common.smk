@@ -1,7 +1,10 @@
 import json
+import re
+from functools import cache
 from pathlib import Path
 
-from hepml import configfile, jobs, provenance, variations
+from hepml import configfile, files, jobs, provenance, variations
+from hepml.errors import InputError
 from hepml.resources import needs
 
 ANALYSIS = configfile.from_workflow(config, workflow.configfiles)
@@ -17,6 +20,7 @@ VARIABLES = list(ANALYSIS.data.variables)
 FOLDS = range(ANALYSIS.folds)
 # changed copies of samples: pairs of variation and sample
 VARIED = list(variations.varied_copies(ANALYSIS))
+VARIATIONS = {name for name, _ in VARIED}
 # samples of which systematics change the weights, in columns beside those of the networks
 WEIGHTED = variations.weighted_samples(ANALYSIS)
 # what the inference reads of each sample, and of each changed copy
@@ -28,16 +32,16 @@ VARIED_DATA = [f"{RESULTS}/data/{sample}.{variation}" for variation, sample in V
 ENSEMBLES = jobs.ensembles(ANALYSIS)
 
 
-wildcard_constraints:
-    sample="|".join(SAMPLES),
-    model="|".join(MODELS),
-    method="|".join(METHODS),
-    variable="|".join(VARIABLES),
-    variation="|".join(sorted({name for name, _ in VARIED}) or ["none"]),
-    fold=r"\d+",
-    chunk=r"\d+",
-    size=r"\d+",
-    member=r"\d+",
+@cache
+def column_files(columns):
+    """Files that a folder of columns is made of: simulated here, on disk, or URLs at the end."""
+    sample, _, copy = columns.partition(".")
+    job = variations.columns_job(ANALYSIS, columns)
+    if copy in VARIATIONS and variations.measured_again(ANALYSIS, sample, copy):
+        return chunks(sample, f".{copy}.root")
+    if copy and job.sample.files == ANALYSIS.samples[sample].files:
+        return column_files(sample)
+    return chunks(sample, ".root") or files.local_files(job) + files.remote_files(job)
 
 
 def chunks(sample, ending):
@@ -46,35 +50,94 @@ def chunks(sample, ending):
     return [f"{RESULTS}/ntuples/{sample}_{i}{ending}" for i in range(number)]
 
 
-def ntuple_files(sample):
-    """Files of a sample: simulated here, or what its patterns match."""
-    return chunks(sample, ".root") or jobs.local_files(jobs.data_job(ANALYSIS, sample))
+def batches(columns):
+    """Which files each job reads, of columns whose files are too many for one."""
+    try:
+        number = len(column_files(columns))
+    except InputError:  # no such files: said by the job that needs them
+        return []
+    return files.batches(number, ANALYSIS.data.files_per_job)
+
+
+PARTS = {columns: batches(columns) for columns in variations.all_columns(ANALYSIS)}
+
+
+wildcard_constraints:
+    columns="|".join(re.escape(columns) for columns in PARTS if PARTS[columns])
+    or "(?!)",
+    part=r"\d+",
+    sample="|".join(SAMPLES),
+    model="|".join(MODELS),
+    method="|".join(METHODS),
+    variable="|".join(VARIABLES),
+    variation="|".join(sorted(VARIATIONS) or ["none"]),
+    fold=r"\d+",
+    chunk=r"\d+",
+    size=r"\d+",
+    member=r"\d+",
+
+
+def on_disk(paths):
+    """Those that Snakemake watches."""
+    return [path for path in paths if not files.is_remote(path)]
+
+
+def remote(paths):
+    return [path for path in paths if files.is_remote(path)]
 
 
 def ntuples(wildcards):
-    return ntuple_files(wildcards.sample)
+    return on_disk(column_files(wildcards.sample))
 
 
 def ntuple_urls(wildcards):
-    """Files of a sample that are read over the network, which Snakemake does not watch."""
-    return jobs.remote_files(jobs.data_job(ANALYSIS, wildcards.sample))
-
-
-def varied_job(wildcards):
-    return variations.varied_job(ANALYSIS, wildcards.sample, wildcards.variation)
+    return remote(column_files(wildcards.sample))
 
 
 def varied_ntuples(wildcards):
     """Jets measured again on changed particles, files of the config, or the nominal ones."""
-    sample, variation = wildcards.sample, wildcards.variation
-    if variations.measured_again(ANALYSIS, sample, variation):
-        return chunks(sample, f".{variation}.root")
-    job = varied_job(wildcards)
-    return jobs.local_files(job) if job.sample.files else ntuple_files(sample)
+    return on_disk(column_files(f"{wildcards.sample}.{wildcards.variation}"))
 
 
 def varied_urls(wildcards):
-    return jobs.remote_files(varied_job(wildcards))
+    return remote(column_files(f"{wildcards.sample}.{wildcards.variation}"))
+
+
+def sizes(paths):
+    """Of ntuples that are not simulated here; what depends on `input` Snakemake does not compare."""
+    made = f"{RESULTS}/ntuples/"
+    return files.sizes([path for path in paths if not path.startswith(made)])
+
+
+def ntuple_sizes(wildcards):
+    return sizes(ntuples(wildcards))
+
+
+def varied_sizes(wildcards):
+    return sizes(varied_ntuples(wildcards))
+
+
+def part_sizes(wildcards):
+    return sizes(part_ntuples(wildcards))
+
+
+def part_files(wildcards):
+    batch = PARTS[wildcards.columns][int(wildcards.part)]
+    return column_files(wildcards.columns)[batch]
+
+
+def part_ntuples(wildcards):
+    return on_disk(part_files(wildcards))
+
+
+def part_urls(wildcards):
+    return remote(part_files(wildcards))
+
+
+def parts(wildcards):
+    """Parts of columns, in the order of their files."""
+    folder = f"{RESULTS}/data/{wildcards.columns}.parts"
+    return [f"{folder}/{i}" for i in range(len(PARTS[wildcards.columns]))]
 
 
 # settings come from functions: in a plain string Snakemake would take LaTeX's {21} for a wildcard
@@ -106,7 +169,16 @@ def weighted_data_settings(wildcards):
 
 
 def varied_data_settings(wildcards):
-    return jobs.data_settings(varied_job(wildcards))
+    job = variations.varied_job(ANALYSIS, wildcards.sample, wildcards.variation)
+    return jobs.data_settings(job)
+
+
+def part_settings(wildcards):
+    return jobs.part_settings(variations.columns_job(ANALYSIS, wildcards.columns))
+
+
+def merge_settings(wildcards):
+    return jobs.data_settings(variations.columns_job(ANALYSIS, wildcards.columns))
 
 
 def training_settings(wildcards):
@@ -138,6 +210,10 @@ def own_files(wildcards):
 def all_own_files(wildcards):
     """The user's files of all models."""
     return sorted({file for name in MODELS for file in jobs.own_files(ANALYSIS, name)})
+
+
+def own_options(wildcards, input):
+    return [f"--own={file}" for file in input.own]
 
 
 def factory_options(wildcards):
@@ -243,12 +319,6 @@ def curve_points(wildcards, input):
     models = [name for name in MODELS for _ in [*ANALYSIS.learning_curve, "all"]]
     triples = zip(models, input.folds, input.results, strict=True)
     return [f"--point {model} {fold} {result}" for model, fold, result in triples]
-
-
-def all_ntuples(wildcards):
-    """Every ROOT file that is simulated, or read from disk, of all samples."""
-    nominal = [file for name in SAMPLES for file in ntuple_files(name)]
-    return list(dict.fromkeys([*nominal, *variations.varied_files(ANALYSIS)]))
 
 
 def method_title(wildcards):

@@ -13,6 +13,7 @@ rule data:
     params:
         settings=data_settings,
         urls=ntuple_urls,
+        sizes=ntuple_sizes,
         code=code_digest("hepml.data.stage"),
     shell:
         "hepml data {input:q} {params.urls:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
@@ -30,6 +31,7 @@ use rule data as data_weights with:
     params:
         settings=weighted_data_settings,
         urls=ntuple_urls,
+        sizes=ntuple_sizes,
         code=code_digest("hepml.data.stage"),
 
 
@@ -45,4 +47,52 @@ use rule data as data_varied with:
     params:
         settings=varied_data_settings,
         urls=varied_urls,
+        sizes=varied_sizes,
         code=code_digest("hepml.data.stage"),
+
+
+# of a sample of many files: some are read by each job, and the parts joined with the weights
+# normalised to all of them. Parts are kept, so that a file that changes has only its own part read
+# again
+rule data_part:
+    input:
+        part_ntuples,
+    output:
+        directory(f"{RESULTS}/data/{{columns}}.parts/{{part}}"),
+    log:
+        f"{RESULTS}/logs/data/{{columns}}.parts/{{part}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/{{columns}}.parts/{{part}}.tsv"
+    threads: 1
+    resources:
+        **needs(memory=1500, minutes=60),
+    params:
+        settings=part_settings,
+        urls=part_urls,
+        sizes=part_sizes,
+        code=code_digest("hepml.data.stage"),
+    shell:
+        "hepml data {input:q} {params.urls:q} --part --settings {params.settings:q} --output {output:q}"
+        " 2> {log:q}"
+
+
+ruleorder: merge_data > data_weights > data_varied > data
+
+
+rule merge_data:
+    input:
+        parts,
+    output:
+        directory(f"{RESULTS}/data/{{columns}}"),
+    log:
+        f"{RESULTS}/logs/data/{{columns}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/data/{{columns}}.tsv"
+    threads: 1
+    resources:
+        **needs(memory=1000, minutes=60),
+    params:
+        settings=merge_settings,
+        code=code_digest("hepml.data.stage"),
+    shell:
+        "hepml merge-data {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"

@@ -119,8 +119,8 @@ rule compare:
 
 rule provenance:
     input:
-        all_ntuples,
-        all_own_files,
+        data=[*expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES), *VARIED_DATA],
+        own=all_own_files,
     output:
         f"{RESULTS}/provenance.json",
     log:
@@ -128,7 +128,9 @@ rule provenance:
     resources:
         **needs(memory=500, minutes=60),
     params:
+        own=own_options,
         settings=all_settings,
-        code=code_digest("hepml.provenance"),
+        code=code_digest("hepml.records"),
     shell:
-        "hepml provenance {input:q} --settings {params.settings:q} --output {output:q} 2> {log:q}"
+        "hepml provenance {input.data:q} {params.own:q} --settings {params.settings:q}"
+        " --output {output:q} 2> {log:q}"
