@@ -1,5 +1,6 @@
 """`hepml explain`: what made a file, and whether it is what the present config would make."""
 
+import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,6 +85,7 @@ class Account:
 
     Attributes:
         file: that was asked about, or the folder that was written with it.
+        rule: of the workflow that made it; empty if the command was called by hand.
         record: of the run that wrote it.
         inputs: each with what became of it: ``unchanged``, ``changed``, ``gone``, ``remote``, or
             ``removed`` if it is a part of columns, which need it no more.
@@ -96,6 +98,7 @@ class Account:
     """
 
     file: Path
+    rule: str
     record: Mapping[str, Any]
     inputs: Mapping[str, str]
     altered: bool
@@ -148,6 +151,7 @@ def _account(
     settings, problem = _differences(made, record, analysis)
     known[made] = Account(
         file=made,
+        rule=_rule(made),
         record=record,
         inputs=inputs,
         altered=made.exists() and digest(made) != record["sha256"],
@@ -157,6 +161,16 @@ def _account(
         before=tuple(account for account in before if account),
     )
     return known[made]
+
+
+def _rule(made: Path) -> str:
+    """What Snakemake noted of a file, in the folder where it ran: this one."""
+    try:
+        name = made.resolve().relative_to(Path.cwd().resolve()).as_posix()
+        noted = Path(".snakemake/metadata", base64.b64encode(name.encode()).decode())
+        return str(json.loads(noted.read_text(encoding="utf-8"))["rule"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""  # its notes are its own and may look otherwise one day
 
 
 def _state(given: Mapping[str, Any]) -> str:
@@ -228,7 +242,8 @@ def _in_full(account: Account, config: str) -> Iterator[str]:
     yield f"{account.file}"
     options = {**record["options"], **_seed(record["settings"])}
     said = "".join(f", {name} {value}" for name, value in options.items())
-    yield f"  made by   hepml {record['command']}{said}"
+    rule = f"rule {account.rule}: " if account.rule else ""
+    yield f"  made by   {rule}hepml {record['command']}{said}"
     yield f"  when      {record['started']}, in {record['seconds']:.1f} s, on {record['host']}"
     yield f"  software  hepml {software['hepml']}, {_commit(software)}, Python {software['python']}"
     packages = ", ".join(f"{name} {version}" for name, version in software["packages"].items())

@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import json
 from pathlib import Path
@@ -49,6 +50,18 @@ def test_a_fresh_file_is_what_would_be_made_today(analysis):
     assert [each.record["command"] for each in account.before] == ["simulate"]
     assert account.before[0].record["settings"]["seed"] == simulation_job(analysis, "s", 0).seed
     assert "the same would be made" in "\n".join(told(account, "c"))
+
+
+def test_the_rule_is_what_snakemake_noted(analysis):
+    assert explain(DATA, analysis).rule == ""  # called by hand
+    noted = Path(".snakemake/metadata") / base64.b64encode(str(DATA).encode()).decode()
+    noted.parent.mkdir(parents=True)
+    noted.write_text(json.dumps({"rule": "data"}))
+    account = explain(DATA, analysis)
+    assert account.rule == "data"
+    assert "made by   rule data: hepml data" in "\n".join(told(account, "c"))
+    noted.write_text("{")
+    assert explain(DATA.resolve(), analysis).rule == ""
 
 
 def test_digests_are_sha256(analysis):
