@@ -18,6 +18,7 @@ from hepml.data.folds import splitmix64
 from hepml.inference.events import Events, one_entry_per_event
 from hepml.inference.metrics import Estimate
 
+ROUNDING = 1e-12  # relative
 # P(k ≤ 0), P(k ≤ 1), ... of Poisson(1); beyond k = 18 nothing is left of a double's 53 bits
 _BELOW = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(19)])
 
@@ -93,5 +94,6 @@ def estimate(values: Float[np.ndarray, " replicas"]) -> Estimate:
 
 
 def spread(values: Float[np.ndarray, " replicas"]) -> float:
-    """Standard deviation of the replicas, without row 0."""
-    return float(np.std(values[1:], ddof=1))
+    """Standard deviation of the replicas, without row 0; zero where they differ by rounding."""
+    found = float(np.std(values[1:], ddof=1))
+    return found if found > ROUNDING * abs(values[0]) else 0.0
