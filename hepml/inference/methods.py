@@ -59,7 +59,12 @@ from hepml.inference.shapes import (
 )
 from hepml.inference.sources import Copy, Systematics, all_sources
 from hepml.inference.templates import model_of
-from hepml.inference.uncertainties import Uncertain, nuisances_of, uncertain
+from hepml.inference.uncertainties import (
+    Uncertain,
+    nuisances_of,
+    require_events,
+    uncertain,
+)
 from hepml.inference.workspace import checked_by_pyhf, workspace
 
 LLR = (Cut(variable="llr", keep="above"),)
@@ -100,6 +105,7 @@ def evaluate(
     nominal = Copy(events, sources.processes.of_event, variables)
     drawn = settings.replicas, job.seed
     uncertainties = uncertain(nominal, sources, selection, binning, drawn)
+    require_events(uncertainties, settings.minimum_background)
     content = workspace(uncertainties.templates, job.method)
     fitted = fit(model_of(uncertainties.templates))
     check = checked_by_pyhf(content, fitted.significance)

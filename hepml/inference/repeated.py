@@ -44,6 +44,11 @@ class Repeated:
         """Of all processes."""
         return self.contents[:, ~self.is_signal].sum(axis=1)
 
+    @property
+    def effective(self) -> Float[np.ndarray, " bins"]:
+        """How many events of equal weight would know the background as well: (Σw)²/Σw²."""
+        return self.background[0] ** 2 / self.variance[0]
+
     def changes(self, source: str) -> Float[np.ndarray, "replicas bins"]:
         """Relative change of the background by a source, root mean square of down and up."""
         varied = self.varied[source][:, :, ~self.is_signal].sum(axis=2)

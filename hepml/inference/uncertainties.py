@@ -6,8 +6,9 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
+from hepml.errors import InputError
 from hepml.inference.binning import Binning
-from hepml.inference.bootstrap import estimate
+from hepml.inference.bootstrap import ROUNDING, estimate
 from hepml.inference.impacts import rank_binned, rank_unbinned
 from hepml.inference.metrics import Estimate
 from hepml.inference.model import Model
@@ -18,6 +19,8 @@ from hepml.inference.selection import Selection
 from hepml.inference.shapes import Shape
 from hepml.inference.sources import Copy, Systematics
 from hepml.inference.templates import Templates, model_of, templates
+
+LEAST_EFFECTIVE = 10  # background events of equal weight, below which no number is quoted
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,31 @@ def uncertain(
         filled.append((made, repeat(bins, nominal, place, systematics, drawn)))
     (fitted, of_bins), (counted, of_point) = filled
     return Uncertain(systematics, fitted, of_bins, of_point, counted.sources)
+
+
+def require_events(uncertain: Uncertain, minimum: int) -> None:
+    """Refuse to quote numbers of a background that too few events make up.
+
+    Where weights differ, or some are negative, many raw events may be worth few: (Σw)²/Σw².
+
+    Args:
+        uncertain: with what is fitted and counted.
+        minimum: raw events that were asked for; fewer than ten are then enough.
+
+    Raises:
+        InputError: naming what holds too few, and the mend.
+    """
+    least = min(LEAST_EFFECTIVE, minimum) * (1 - ROUNDING)
+    for what, repeated in (("bin {} of the fit", uncertain.fitted), ("count", uncertain.counted)):
+        worst = int(np.argmin(repeated.effective))
+        found = repeated.effective[worst]
+        if found < least:
+            raise InputError(
+                f"inference: the background of {what.format(worst)} is worth {found:.1f} events of "
+                f"equal weight, and {min(LEAST_EFFECTIVE, minimum)} are needed; raise "
+                f"inference.minimum_background above {minimum}, so that more are kept, or simulate "
+                "more background"
+            )
 
 
 def nuisances_of(uncertain: Uncertain, shape: Shape | None) -> Nuisances:

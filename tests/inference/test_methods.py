@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hepml.config import Cut
+from hepml.errors import InputError
 from hepml.inference.cautions import of_bins
 from hepml.inference.events import Events
 from hepml.inference.methods import (
@@ -90,6 +91,17 @@ def test_what_fails_may_hold_no_background(make_job):
     significance, replicas = _significances(made, 1.0, None)
     assert significance.counting.value > 0
     assert np.isfinite(replicas.binned).all()
+
+
+def test_background_worth_less_than_ten_events_is_an_error(make_job):
+    """100 raw events pass, of which one has most of the weight: (100 + 99)²/(100² + 99) = 3.9."""
+    job = make_job("cuts", (Cut(variable="x", keep="above"),))
+    x, events = separated(50, 10, 400)
+    weight = events.weight.copy()
+    weight[60] = 100.0
+    uneven = Events(events.event_id, events.fold, events.signal, weight, 4)
+    with pytest.raises(InputError, match=r"background of bin 1 of the fit is worth 3\.9 events"):
+        evaluate(job, x, uneven)
 
 
 def test_too_little_simulated_background_is_warned_of(make_job):

@@ -288,7 +288,10 @@ def made_up_nuisances(scored):
     ]
     ranking = {"z": 2.1, "z_without": 2.4, "sigma_mu": 0.5, "sigma_mu_without": 0.4}
     ranking["impacts"] = impacts
-    counted = {"scale": 0.034, "background_normalisation": 0.05}
+    counted = {
+        "scale": {"value": 0.034, "error": 0.012},
+        "background_normalisation": {"value": 0.05, "error": 0.0},
+    }
     return {"counted": counted, "binned": ranking, "unbinned": ranking if scored else None}
 
 
