@@ -96,7 +96,7 @@ def test_what_fails_may_hold_no_background(make_job):
 def test_background_worth_less_than_ten_events_is_an_error(make_job):
     """100 raw events pass, of which one has most of the weight: (100 + 99)²/(100² + 99) = 3.9."""
     job = make_job("cuts", (Cut(variable="x", keep="above"),))
-    x, events = separated(50, 10, 400)
+    x, events = separated(50, 10, 9000)
     weight = events.weight.copy()
     weight[60] = 100.0
     uneven = Events(events.event_id, events.fold, events.signal, weight, 4)
