@@ -36,8 +36,8 @@ def draw_toys(
     Raises:
         InputError: if a file is not what `hepml infer` wrote, or a fit does not converge.
     """
-    content, (on, exposure_ratio) = read_result(result), _on_off(read_result(result))
-    model = _read_model(workspace)
+    content, model = read_result(result), _read_model(workspace)
+    on, exposure_ratio = _on_off(content)
     number, parts = part
     columns: dict[str, list[np.ndarray]] = {}
     for block in np.array_split(np.arange(len(blocks(toys))), parts)[number].tolist():
