@@ -10,7 +10,7 @@ import click
 
 from hepml.commands import data, merge_data, simulate, vary
 from hepml.errors import InputError, InterruptedTrainingError, storage_trouble
-from hepml.inference.commands import compare, diagnose, infer, merge_toys, toys
+from hepml.inference.commands import compare, diagnose, infer, interference, merge_toys, toys
 from hepml.options import (
     ExistingFile,
     ExistingFolder,
@@ -135,7 +135,7 @@ def export(network: Path, data: tuple[Path, ...], factory: Any, output: Path) ->
     stage.export(network, data, output, factory, _say)
 
 
-for command in (infer, diagnose, toys, merge_toys, compare, plot):
+for command in (infer, diagnose, interference, toys, merge_toys, compare, plot):
     hepml.add_command(command)
 
 
@@ -144,6 +144,7 @@ for command in (infer, diagnose, toys, merge_toys, compare, plot):
 @click.option("--provenance", required=True, type=ExistingFile)
 @click.option("--results", multiple=True, required=True, type=ExistingFile, help="inference/*.json")
 @click.option("--diagnostics", multiple=True, type=ExistingFile, help="inference/*.closure.json")
+@click.option("--interfering", multiple=True, type=ExistingFile, help="interference/*.json")
 @click.option("--data", multiple=True, required=True, type=ExistingFolder, help="columns")
 @click.option("--training", multiple=True, type=ExistingFolder, help="MODEL/foldK")
 @click.option("--figures", multiple=True, type=ExistingFile, help="PNG")

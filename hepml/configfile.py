@@ -160,7 +160,8 @@ def _describe(problem: dict[str, Any], content: object, source: str) -> str:
     if kind == "missing":
         return f"{where}: this key is required"
     if kind == "extra_forbidden":
-        close = get_close_matches(keys[-1], _known_keys(), n=1, cutoff=0.7)
+        others = _known_keys() - {keys[-1]}  # it may be a key elsewhere
+        close = get_close_matches(keys[-1], sorted(others), n=1, cutoff=0.7)
         return f"{where}: unknown key; " + (
             f"did you mean {close[0]!r}?" if close else "remove it or mend its name"
         )

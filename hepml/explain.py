@@ -40,12 +40,12 @@ def _part(analysis: Analysis, columns: str, _: str) -> str:
     return jobs.part_settings(variations.columns_job(analysis, columns))
 
 
-def _training(analysis: Analysis, model: str, _: str) -> str:
-    return jobs.training_job(analysis, model).model_dump_json()
+def _training(analysis: Analysis, network: str, _: str) -> str:
+    return jobs.training_job(analysis, jobs.model_of(network)).model_dump_json()
 
 
-def _member(analysis: Analysis, model: str, _: str, member: str) -> str:
-    job = jobs.training_job(analysis, model)
+def _member(analysis: Analysis, network: str, _: str, member: str) -> str:
+    job = jobs.training_job(analysis, jobs.model_of(network))
     return jobs.member_job(job, int(member)).model_dump_json()
 
 
@@ -59,6 +59,10 @@ def _diagnostics(analysis: Analysis, method: str) -> str:
 
 def _inference(analysis: Analysis, method: str) -> str:
     return jobs.inference_job(analysis, method).model_dump_json()
+
+
+def _interference(analysis: Analysis, method: str) -> str:
+    return jobs.interference_job(analysis, method).model_dump_json()
 
 
 # settings that the workflow passes to what makes a file below results/<analysis>, by its name; the
@@ -75,6 +79,7 @@ _SETTINGS: Mapping[str, Callable[..., str]] = {
     rf"learning_curve/{_FOLDER}/{_NUMBER}/fold{_NUMBER}": _smaller,
     rf"inference/{_NAME}\.closure\.json": _diagnostics,
     rf"inference/{_NAME}(?:\.workspace)?\.json": _inference,
+    rf"interference/{_NAME}\.json": _interference,
     r"provenance\.json|report\.html": jobs.all_settings,
 }
 

@@ -10,6 +10,7 @@ from hepml.config import (
     DiagnosticsJob,
     InferenceJob,
     Inputs,
+    InterferenceJob,
     Mlp,
     Objects,
     Own,
@@ -23,6 +24,7 @@ from hepml.config import (
 from hepml.errors import InputError
 from hepml.factory import Place, locate
 
+SBI = ".sbi"  # ending of the name of a network that tells SBI from background
 TOYS_PER_JOB = 20_000  # cannot change a result: toys are seeded block by block
 
 
@@ -142,8 +144,8 @@ def member_job(job: TrainingJob, member: int) -> TrainingJob:
 
 
 def ensembles(settings: Analysis) -> list[str]:
-    """Models of several networks per fold."""
-    return [name for name, model in settings.models.items() if model.ensemble > 1]
+    """Networks, by name, that are several per fold."""
+    return [name for name in networks(settings) if settings.models[model_of(name)].ensemble > 1]
 
 
 def _place(settings: Analysis, model: str) -> Place | None:
@@ -219,6 +221,31 @@ def diagnostics_job(settings: Analysis, method: str) -> DiagnosticsJob:
         complete=complete,
         exact=best if model else None,
     )
+
+
+def interference_job(settings: Analysis, method: str) -> InterferenceJob:
+    """Settings of the fit of a signal that interferes, for ``cuts`` or one model."""
+    job = inference_job(settings, method)
+    return InterferenceJob(**dict(job), interference=settings.interference)
+
+
+def networks(settings: Analysis) -> list[str]:
+    """Names of all networks: of each model, and with interference those of SBI and background."""
+    endings = ("", SBI) if settings.interfering else ("",)
+    return [f"{model}{ending}" for ending in endings for model in settings.models]
+
+
+def training_samples(settings: Analysis, network: str) -> list[str]:
+    """Samples of both classes that a network is trained on."""
+    if not network.endswith(SBI):
+        return settings.compared
+    background = [name for name in settings.compared if settings.samples[name].role == "background"]
+    return [*settings.interfering, *background]
+
+
+def model_of(network: str) -> str:
+    """The model that a network is of."""
+    return network.removesuffix(SBI)
 
 
 def title(settings: Analysis, method: str) -> str:

@@ -148,6 +148,50 @@ def test_signal_and_background_are_needed(config):
     assert "samples: none has the role background" in refused(Analysis, config)
 
 
+def interfering(config, **changes):
+    """With a sample of signal and background together."""
+    together = {"role": "sbi", "files": ["t.root"], "expected_events": 10} | changes
+    return config | {"samples": config["samples"] | {"together": together}}
+
+
+def test_samples_of_sbi_are_compared_with_nothing_and_varied_by_nothing(config):
+    settings = analysis(interfering(config), "a.yaml")
+    assert settings.interfering == ["together"]
+    assert "together" not in settings.compared
+    settings = analysis(
+        interfering(config) | {"systematics": {"norm": {"normalisation": 0.1}}}, "a.yaml"
+    )
+    assert "together" not in settings.concerned(settings.systematics["norm"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"systematics": {"norm": {"normalisation": 0.1, "samples": ["together"]}}},
+            "systematics.norm.samples: together has role sbi.*take it out",
+        ),
+        ({"interference": {"largest_mu": 0.5}}, "interference.largest_mu.*greater than 1"),
+        ({"interference": {"toy": 3}}, "interference.toy.*toys"),
+    ],
+)
+def test_interference_that_cannot_be_fitted(config, changes, message):
+    with pytest.raises(InputError, match=f"(?s){message}"):
+        analysis(interfering(config) | changes, "a.yaml")
+
+
+def test_toys_of_sbi_belong_to_the_toy_that_interferes(config):
+    process = {"files": [], "process": "toy_sbi", "events": 10}
+    with pytest.raises(InputError, match=r"samples.together.process: toy_sbi is of simulation.toy"):
+        analysis(interfering(config, **process), "a.yaml")
+
+
+def test_sbi_needs_signal_and_background_by_roles(config):
+    config["samples"] = {"mixed": {"label": "x > 0", "files": ["a.root"]}}
+    with pytest.raises(InputError, match="beside a sample of role sbi, give signal and background"):
+        analysis(interfering(config), "a.yaml")
+
+
 def test_settings_do_not_change(config):
     settings = analysis(config, "a.yaml")
     with pytest.raises(ValueError, match="frozen"):

@@ -9,6 +9,7 @@ from hepml.config.analysis import (
     Analysis,
     Cut,
     Inference,
+    Interference,
     Plots,
 )
 from hepml.config.base import (
@@ -22,6 +23,7 @@ from hepml.config.jobs import (
     DataJob,
     DiagnosticsJob,
     InferenceJob,
+    InterferenceJob,
     SimulationJob,
     TrainingJob,
     VariationJob,
@@ -72,6 +74,8 @@ __all__ = [
     "Inference",
     "InferenceJob",
     "Inputs",
+    "Interference",
+    "InterferenceJob",
     "Map",
     "Mlp",
     "Model",

@@ -67,6 +67,19 @@ class Inference(Settings):
         return self
 
 
+class Interference(Settings):
+    """The fit of a signal that interferes with the background; done if a sample has role sbi."""
+
+    largest_mu: Real = Field(4, gt=1, description="up to which signal strength µ is looked at")
+    bins: int = Field(20, gt=1, description="of the binned fit, of equal expected events at µ = 1")
+    toys: int = Field(
+        500,
+        ge=0,
+        description="for each of 17 signal strengths, for intervals where Wilks' theorem fails; "
+        "0: none",
+    )
+
+
 class Plots(Settings):
     """How things are called on figures."""
 
@@ -90,6 +103,7 @@ class Analysis(Settings):
     cuts: tuple[Cut, ...] = Field(min_length=1)
     models: dict[Name, Model] = Field(min_length=1)
     inference: Inference
+    interference: Interference = Interference()
     systematics: dict[Name, Systematic] = Field(
         {}, description="uncertainties, correlated over the samples they concern"
     )
@@ -145,6 +159,20 @@ class Analysis(Settings):
         for role in ("signal", "background"):
             if role not in roles and None not in roles:
                 raise ValueError(f"samples: none has the role {role}")
+        if "sbi" in roles and not {"signal", "background"} <= roles:
+            raise ValueError(
+                "samples: beside a sample of role sbi, give signal and background by roles, each "
+                "without the interference, not by labels"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _toys_exist(self) -> "Analysis":
+        for name, sample in self.samples.items():
+            if sample.process == "toy_sbi" and self.simulation.toy != "interference":
+                raise ValueError(
+                    f"samples.{name}.process: toy_sbi is of simulation.toy: interference only"
+                )
         return self
 
     @model_validator(mode="after")
@@ -158,6 +186,11 @@ class Analysis(Settings):
                     problems.append(f"{where}.samples: no sample {sample!r} ({near})")
                 elif self.samples[sample].role == "data":
                     problems.append(f"{where}.samples: {sample} is data, which nothing varies")
+                elif self.samples[sample].role == "sbi":
+                    problems.append(
+                        f"{where}.samples: {sample} has role sbi, and the fit of a signal that "
+                        "interferes knows no systematics yet; take it out"
+                    )
             problems += self._files_fit(name, systematic)
             taken = {f"weight_{name}_up", f"weight_{name}_down"} & self.data.variables.keys()
             if systematic.weight and taken:
@@ -170,9 +203,20 @@ class Analysis(Settings):
         return self
 
     def concerned(self, systematic: Systematic) -> tuple[Name, ...]:
-        """Samples that a systematic varies: those it names, or all simulated ones."""
-        simulated = (name for name, sample in self.samples.items() if sample.role != "data")
-        return systematic.samples or tuple(simulated)
+        """Samples that a systematic varies: those it names, or all of signal and background."""
+        fixed = ("data", "sbi")
+        varied = (name for name, sample in self.samples.items() if sample.role not in fixed)
+        return systematic.samples or tuple(varied)
+
+    @property
+    def compared(self) -> list[Name]:
+        """Samples on whose events methods are compared: all but those of role sbi."""
+        return [name for name, sample in self.samples.items() if sample.role != "sbi"]
+
+    @property
+    def interfering(self) -> list[Name]:
+        """Samples of signal and background with their interference."""
+        return [name for name, sample in self.samples.items() if sample.role == "sbi"]
 
     def _files_fit(self, name: Name, systematic: Systematic) -> list[str]:
         """Varied ntuples are named for each sample that is concerned, and for no other."""

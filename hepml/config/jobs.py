@@ -1,13 +1,11 @@
 """What each stage needs to know about one of its jobs; travels as JSON on the command line."""
 
-from typing import Literal
-
 from pydantic import Field
 
-from hepml.config.analysis import Cut, Inference
+from hepml.config.analysis import Cut, Inference, Interference
 from hepml.config.base import Name, Real, Settings
 from hepml.config.models import Model
-from hepml.config.samples import Data, Sample, Simulation
+from hepml.config.samples import Data, Process, Sample, Simulation
 from hepml.config.systematics import Systematic, Variation, WeightVariation
 
 
@@ -26,7 +24,7 @@ class DataJob(Settings):
 class SimulationJob(Settings):
     """What the simulation needs to know about one file."""
 
-    process: Literal["top", "qcd", "toy_signal", "toy_background"]
+    process: Process
     events: int
     seed: int
     simulation: Simulation
@@ -59,6 +57,12 @@ class InferenceJob(Settings):
     folds: int
     seed: int
     systematics: dict[Name, Systematic] = Field({}, description="each with its samples")
+
+
+class InterferenceJob(InferenceJob):
+    """What the fit of a signal that interferes needs to know about one method."""
+
+    interference: Interference
 
 
 class DiagnosticsJob(InferenceJob):

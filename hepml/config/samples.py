@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from hepml.config.base import Expression, Name, Real, Settings
 
+Process = Literal["top", "qcd", "toy_signal", "toy_background", "toy_sbi"]
+
 
 class Quantity(Settings):
     """A branch, or an expression in branches, with the unit it is stored in."""
@@ -69,10 +71,13 @@ class Schema(Settings):
 class Sample(Settings):
     """One physics process, or data."""
 
-    role: Literal["signal", "background", "data"] | None = None
+    role: Literal["signal", "background", "sbi", "data"] | None = Field(
+        None,
+        description="sbi: signal and background simulated together, with their interference",
+    )
     label: Expression | None = Field(None, description="true for signal, instead of a role")
     files: tuple[str, ...] = Field((), description="paths, globs, root:// or https://")
-    process: Literal["top", "qcd", "toy_signal", "toy_background"] | None = Field(
+    process: Process | None = Field(
         None, description="simulate this process instead of reading files"
     )
     events: int | None = Field(None, gt=0, description="how many events (jets) to simulate")
@@ -116,8 +121,10 @@ class Simulation(Settings):
     detector: bool = Field(True, description="false: stable particles as they are")
     multiparton_interactions: bool = False
     events_per_file: int = Field(5000, gt=0, description="at least; whole batches are kept")
-    toy: Literal["shift", "scale", "xor", "two_prong"] = Field(
-        "shift", description="which analytic toy toy_signal and toy_background draw from"
+    toy: Literal["shift", "scale", "xor", "interference", "two_prong"] = Field(
+        "shift",
+        description="which analytic toy toy_signal, toy_background and, of interference, toy_sbi "
+        "draw from",
     )
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from hepml.data.selection import passes, per_event
 from hepml.data.store import ColumnWriter
 from hepml.errors import InputError
 
-LABELS = {"signal": 1, "background": 0, "data": -1}
+LABELS = {"signal": 1, "sbi": 1, "background": 0, "data": -1}
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,33 @@ def diagnose(data: tuple[Path, ...], scores: tuple[Path, ...], settings: str, ou
 
 
 @click.command(cls=Stage)
+@click.argument("data", nargs=-1, required=True, type=ExistingFolder)
+@click.option("--sbi", multiple=True, type=ExistingFolder, help="signal and background together")
+@click.option("--scores", multiple=True, type=ExistingFile, help="one per sample; none for cuts")
+@click.option("--sbi-scores", multiple=True, type=ExistingFile, help="of the networks of SBI")
+@click.option("--settings", required=True, help="JSON: as for infer, and interference")
+@click.option("--output", required=True, type=File, help="JSON")
+def interference(
+    data: tuple[Path, ...],
+    sbi: tuple[Path, ...],
+    scores: tuple[Path, ...],
+    sbi_scores: tuple[Path, ...],
+    settings: str,
+    output: Path,
+) -> None:
+    """Fit the strength of a signal that interferes with the background.
+
+    Scores are of the samples in DATA and then of those of --sbi.
+    """
+    from hepml.config import InterferenceJob
+    from hepml.configfile import parse
+    from hepml.inference.interference import stage
+
+    job = parse(InterferenceJob, settings, "--settings")
+    stage.fit_interference(job, data, sbi, (scores, sbi_scores), output)
+
+
+@click.command(cls=Stage)
 @click.argument("result", type=ExistingFile)
 @click.option("--workspace", required=True, type=ExistingFile, help="of infer: what is fitted")
 @click.option("--toys", required=True, type=click.IntRange(1), help="how many in all parts")

@@ -82,6 +82,11 @@ _add("roc", "Background rejection against signal efficiency, all methods.", _RES
 _add("significance", "Expected significance against signal efficiency, all methods.", _RESULTS)
 _add("likelihood", "-2Δln L against the signal strength, all methods and estimators.", _RESULTS)
 _add(
+    "interference",
+    "-2Δln L against the strength of a signal that interferes, all methods and estimators.",
+    _RESULTS,
+)
+_add(
     "summary",
     "Significances of all methods, with their errors.",
     click.argument("comparison", type=ExistingFile),

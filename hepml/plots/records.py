@@ -12,6 +12,7 @@ from hepml.plots.learning import LearningCurve, LearningCurves
 from hepml.plots.likelihood import Profile
 from hepml.plots.yields import CutFlow, Headline, Slices
 
+HIGHEST_T = 9.0
 _ROLES: dict[tuple[int, ...], str] = {(0,): "background", (1,): "signal", (-1,): "data"}
 
 
@@ -62,6 +63,28 @@ def profiles(content: Mapping[str, Any]) -> tuple[Profile, ...]:
         )
         for curve in curves
     )
+
+
+def interfering_profiles(content: Mapping[str, Any]) -> tuple[Profile, ...]:
+    """Of ``interference/<method>.json``."""
+    best = content["expected"][0]["sigma"] if content["constants"] else None
+    return tuple(
+        Profile(
+            method=content["method"],
+            title=content["title"],
+            estimator=fit["estimator"],
+            mu=_floats(fit["curve"][0]),
+            t=_shown(_floats(fit["curve"][1])),
+            sigma=fit["sigma"],
+            relative=fit["sigma"] / best if best else None,
+        )
+        for fit in content["expected"]
+    )
+
+
+def _shown(t: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """NaN where a curve would leave the figure, and cross its legend."""
+    return np.where(t < HIGHEST_T, t, np.nan)
 
 
 def slices(result: Mapping[str, Any]) -> Slices:

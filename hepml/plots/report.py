@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from hepml.config import Analysis
 from hepml.inference.quantities import Number, signed, with_error, with_prefix, with_thousands
+from hepml.jobs import model_of
 from hepml.plots.headline import answer
 
 Content = Mapping[str, Any]
@@ -29,6 +30,7 @@ class Report:
         figures: PNG images by their stem, such as ``roc`` or ``llr_<model>``.
         provenance: of ``provenance.json``.
         diagnostics: of each ``inference/<method>.closure.json``.
+        interfering: of each ``interference/<method>.json``.
     """
 
     analysis: Analysis
@@ -39,6 +41,7 @@ class Report:
     figures: Mapping[str, bytes]
     provenance: Content
     diagnostics: Sequence[Content] = ()
+    interfering: Sequence[Content] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,13 @@ _TEXTS = {
         "simulation. Points: data with Garwood intervals, if there are any; slices in grey are "
         "those whose data have not been looked at. Below: signal over √background, to see where "
         "the significance comes from.",
+    ),
+    "interference": (
+        "-2 Δ ln L against the strength of a signal that interferes",
+        "Likelihood ratio of the strength µ of a signal that interferes with the background, on "
+        "what is expected at µ = 1. Solid: every event by itself; dashed: bins of the observable "
+        "that is most sensitive at µ = 1; dotted: counting what passes the cuts; grey: counting "
+        "all events. A count may not tell a small µ from a large one: its curve has two minima.",
     ),
     "ranking_": (
         "Nuisance parameters of {} by their impact on µ",
@@ -183,6 +193,7 @@ def render(report: Report) -> str:
         prefixed=with_prefix,
         duration=_duration,
         interval=_interval,
+        intervals=_intervals,
         unbroken=_unbroken,
     )
     environment.globals.update(with_error=with_error, signed=signed)
@@ -194,7 +205,7 @@ def render(report: Report) -> str:
         answer=answer(report.comparison, report.analysis.luminosity),
         warnings=collected_warnings(report),
         figures=arranged_figures(report),
-        titles={method["method"]: method["title"] for method in report.methods},
+        titles=_titles(report),
         software=_flat(report.provenance["software"]),
         settings=json.dumps(report.provenance["settings"], indent=1, ensure_ascii=False),
     )
@@ -202,16 +213,16 @@ def render(report: Report) -> str:
 
 def collected_warnings(report: Report) -> list[str]:
     """Every warning of the comparison, the methods and the trainings, once, in order."""
-    found = [str(warning) for warning in report.comparison["warnings"]]
+    found, titles = [str(warning) for warning in report.comparison["warnings"]], _titles(report)
     for method in report.methods:
-        name, folds = method["title"], report.trainings.get(method["method"], ())
-        found += [f"{name}: {warning}" for warning in method["warnings"]]
+        found += [f"{method['title']}: {warning}" for warning in method["warnings"]]
+    for name, folds in report.trainings.items():
+        shown = titles.get(name, name)
         # what a network does not see hardly differs between folds: the first speaks for all
-        unseen = folds[0].get("warnings", ()) if folds else ()
-        found += [f"{name}: {warning}" for warning in unseen]
+        found += [f"{shown}: {warning}" for warning in folds[0].get("warnings", ())]
         calibrations = [fold.get("calibration", {}).get("warning") for fold in folds]
-        found += [f"{name}: fold {k}: {text}" for k, text in enumerate(calibrations) if text]
-    for checked in report.diagnostics:
+        found += [f"{shown}: fold {k}: {text}" for k, text in enumerate(calibrations) if text]
+    for checked in (*report.diagnostics, *report.interfering):
         found += [f"{checked['title']}: {warning}" for warning in checked["warnings"]]
     return list(dict.fromkeys(found))
 
@@ -221,7 +232,7 @@ def arranged_figures(report: Report) -> dict[str, list[Figure]]:
 
     Within a kind, variables and methods keep the order of the analysis.
     """
-    titles = {method["method"]: method["title"] for method in report.methods}
+    titles = _titles(report)
     order = [*report.analysis.data.variables, *titles]
     arranged: dict[str, list[Figure]] = {kind: [] for kind in (*_TEXTS, "other")}
 
@@ -244,6 +255,13 @@ def arranged_figures(report: Report) -> dict[str, list[Figure]]:
             )
         )
     return arranged
+
+
+def _titles(report: Report) -> dict[str, str]:
+    """Of all methods and networks, by their names."""
+    titles = {method["method"]: method["title"] for method in report.methods}
+    networks = {name: model_of(name) for name in report.trainings if name not in titles}
+    return titles | {name: f"{titles.get(model, model)}, SBI" for name, model in networks.items()}
 
 
 def _flat(content: Content) -> dict[str, str]:
@@ -289,6 +307,11 @@ def _duration(seconds: Number | None) -> str:
     if seconds < 120:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def _intervals(parts: Sequence[Sequence[Number]]) -> str:
+    """One interval, or several, to three digits."""
+    return " and ".join(f"{low:.3g} to {high:.3g}" for low, high in parts)
 
 
 def _interval(bounds: Any) -> str:  # noqa: ANN401 - a lower threshold or [low, high]

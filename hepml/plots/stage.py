@@ -41,6 +41,7 @@ class ReportSources:
         figures: PNG files; their stems (``roc``, ``llr_<model>``, ...) say where they belong.
         provenance: ``provenance.json``.
         diagnostics: ``inference/<method>.closure.json`` of those methods that have it.
+        interfering: ``interference/<method>.json`` of all methods, if the signal interferes.
     """
 
     comparison: Path
@@ -50,6 +51,7 @@ class ReportSources:
     figures: tuple[Path, ...]
     provenance: Path
     diagnostics: tuple[Path, ...] = ()
+    interfering: tuple[Path, ...] = ()
 
 
 def plot_llr(scores: tuple[Path, ...], title: str, caption: Caption, stem: Path) -> None:
@@ -137,6 +139,19 @@ def plot_likelihood(results: tuple[Path, ...], caption: Caption, stem: Path) -> 
         stem: figure without suffix.
     """
     profiles = tuple(profile for path in results for profile in records.profiles(_read(path)))
+    save(likelihood_figure(profiles, caption), profiles, stem)
+
+
+def plot_interference(results: tuple[Path, ...], caption: Caption, stem: Path) -> None:
+    """Draw -2Δln L against µ of a signal that interferes, by all methods and estimators.
+
+    Args:
+        results: ``interference/<method>.json`` of all methods, in the order of their colours.
+        caption: above the axes.
+        stem: figure without suffix.
+    """
+    contents = [_read(path) for path in results]
+    profiles = tuple(p for content in contents for p in records.interfering_profiles(content))
     save(likelihood_figure(profiles, caption), profiles, stem)
 
 
@@ -263,6 +278,7 @@ def write_report(analysis: Analysis, sources: ReportSources, output: Path) -> No
         figures={path.stem: path.read_bytes() for path in sources.figures},
         provenance=_read(sources.provenance),
         diagnostics=tuple(_read(path) for path in sources.diagnostics),
+        interfering=tuple(_read(path) for path in sources.interfering),
     )
     page = render(report)
     with new_file(output) as temporary:

@@ -34,7 +34,7 @@ def simulate(job: SimulationJob, output: Path) -> None:
     Raises:
         InputError: if Pythia 8 or FastJet is needed and not installed.
     """
-    toy = job.process in ("toy_signal", "toy_background")
+    toy = job.process.startswith("toy_")
     with new_file(output) as temporary, uproot.recreate(temporary, compression=COMPRESSION) as file:
         runs = _write_toys(file, job) if toy else _write_jets(file, job)
         append(file, "runs", {name: np.array([value]) for name, value in runs.items()})

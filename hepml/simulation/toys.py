@@ -1,10 +1,12 @@
 """Analytic toys as branches, with their exact log-likelihood ratio.
 
-Toys of eight variables have the branches ``x0`` to ``x7``. Jets of two prongs have the particle
-branches of JetClass: massless neutral particles, all of the same transverse momentum, around the
-axis η = φ = 0. So ``part_deta`` and ``part_dphi`` are η and φ themselves, and images need no step
-to be centred: any step would move the particles by an amount that the exact ratio of an image does
-not know about.
+Toys of eight variables have the branches ``x0`` to ``x7``; that of a signal that interferes has a
+second ratio, ``exact_sbi_llr`` of signal and background together to background.
+
+Jets of two prongs have the particle branches of JetClass: massless neutral particles, all of the
+same transverse momentum, around the axis η = φ = 0. So ``part_deta`` and ``part_dphi`` are η and φ
+themselves, and images need no step to be centred: any step would move the particles by an amount
+that the exact ratio of an image does not know about.
 """
 
 from typing import Any
@@ -13,9 +15,14 @@ import awkward as ak
 import numpy as np
 
 from hepml.config import SimulationJob
-from hepml.data import oracle, two_prong
+from hepml.data import interfering, oracle, two_prong
 from hepml.simulation.particles import Kind, Particles, particle_branches
 
+_KINDS: dict[str, interfering.Kind] = {
+    "toy_signal": "signal",
+    "toy_sbi": "sbi",
+    "toy_background": "background",
+}
 PARTICLE_PT = 5.0  # GeV; about 100 GeV for a jet
 
 
@@ -33,8 +40,16 @@ def toy_branches(job: SimulationJob, random: np.random.Generator) -> dict[str, A
     toy, signal = job.simulation.toy, job.process == "toy_signal"
     if toy == "two_prong":
         return _jet_branches(two_prong.draw(signal, job.events, random))
-    x = oracle.draw(toy, signal, job.events, random)
-    return dict(zip(oracle.NAMES, x.T, strict=True)) | {"exact_llr": oracle.exact_llr(toy, x)}
+    if toy == "interference":
+        x = interfering.draw(_KINDS[job.process], job.events, random)
+        exact = {
+            "exact_llr": interfering.exact_llr("signal", x),
+            "exact_sbi_llr": interfering.exact_llr("sbi", x),
+        }
+    else:
+        x = oracle.draw(toy, signal, job.events, random)
+        exact = {"exact_llr": oracle.exact_llr(toy, x)}
+    return dict(zip(oracle.NAMES, x.T, strict=True)) | exact
 
 
 def _jet_branches(jets: two_prong.ToyJets) -> dict[str, Any]:

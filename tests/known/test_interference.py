@@ -6,8 +6,8 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from hepml.errors import InputError
-from hepml.inference.interference import InterferenceLikelihood, Terms, fit
-from hepml.inference.neyman import LEVELS, Simulated, belt, interval, toy_t
+from hepml.inference.interference.likelihood import InterferenceLikelihood, Terms
+from hepml.inference.interference.neyman import LEVELS, Simulated, belt, interval, toy_t
 
 RHO, SHIFT = 0.5, 2.0
 
@@ -59,12 +59,12 @@ def test_terms_add_up_to_signal_interference_and_background():
 )
 def test_asimov_data(n_signal, n_background, t0, interval):
     likelihood = asimov(n_signal, n_background)
-    found = fit(likelihood)
-    assert found.mu == pytest.approx(1, abs=1e-5)
-    assert found.significance**2 == pytest.approx(t0, rel=2e-7)
+    assert likelihood.mu == pytest.approx(1, abs=1e-5)
+    assert likelihood.t(0.0) == pytest.approx(t0, rel=2e-7)
     # the ends given are of a grid
-    assert np.array(found.intervals) == pytest.approx(np.array([interval]), abs=2e-4)
-    for end, t in ((0.0, t0), *((end, 1.0) for end in found.intervals[0])):
+    found = likelihood.intervals()
+    assert np.array(found) == pytest.approx(np.array([interval]), abs=2e-4)
+    for end, t in ((0.0, t0), *((end, 1.0) for end in found[0])):
         assert integrated_t(end, n_signal, n_background) == pytest.approx(t, abs=1e-5)
 
 

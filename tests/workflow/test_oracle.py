@@ -7,6 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import rankdata
 
+from hepml import configfile, jobs
+from hepml.data import interfering
+from hepml.inference.interference.method import evaluate
+from hepml.inference.interference.samples import Kind, Samples
+
 pytestmark = pytest.mark.slow
 SHUFFLED = (
     "{mixed: {label: event_id % 2 == 0, process: toy_signal, events: 12000, expected_events: 600}}"
@@ -63,3 +68,51 @@ def test_shuffled_labels_gain_nothing(workflow):
     # what counting everything gives, s = b = 300 with 5 % on b
     nothing_learned = cuts["z_counting"]
     assert network["z_counting"] < nothing_learned * 1.05
+
+
+def test_a_signal_that_interferes(workflow):
+    """µ by learned ratios against µ by the exact ones, on the same events."""
+    events = {
+        name: {"role": role, "process": f"toy_{kind}", "events": 10000, "expected_events": expected}
+        for name, role, kind, expected in (
+            ("signal", "signal", "signal", interfering.SIGNAL),
+            ("background", "background", "background", interfering.BACKGROUND),
+            ("together", "sbi", "sbi", interfering.SBI),
+        )
+    }
+    changes = {"folds": 3, "interference": {"toys": 100}}
+    config = workflow.config("oracle_interference", samples=events, **changes)
+    workflow.run("--configfile", config)
+    folder = workflow.folder / "results/oracle_interference"
+    fits = {
+        method: {fit["estimator"]: fit for fit in read_json(folder / f"interference/{method}.json")}
+        for method in ("mlp", "cuts")
+    }
+    tables = [pq.read_table(folder / f"scores/mlp/{name}.parquet") for name in events]
+    columns = {
+        name: np.concatenate([table[name].to_numpy() for table in tables])
+        for name in ("exact_llr", "exact_sbi_llr", "weight", "fold", "event_id")
+    }
+    kind = np.repeat([Kind.SIGNAL, Kind.BACKGROUND, Kind.SBI], [len(table) for table in tables])
+    exact = evaluate(
+        jobs.interference_job(configfile.load(config), "mlp"),
+        Samples(columns["event_id"], columns["fold"], kind, columns["weight"]),
+        np.stack([columns["exact_llr"], columns["exact_sbi_llr"]]),
+    )
+    best, learned = exact.expected[0], fits["mlp"]["unbinned"]
+    assert learned["sigma"] == pytest.approx(best.sigma, rel=0.15)
+    assert learned["mu"]["value"] == pytest.approx(best.mu.value, abs=0.1)
+    assert fits["mlp"]["binned"]["sigma"] < 1.1 * exact.expected[1].sigma
+    assert fits["mlp"]["binned"]["sigma"] < 0.5 * fits["cuts"]["counting"]["sigma"]
+    page = (folder / "report.html").read_text()
+    assert "Constant of SBI" in page
+    assert "mlp, SBI" in page  # its trainings
+    assert workflow.rerun("--configfile", config) == {}
+    # what SBI is normalised to is no matter of the networks of signal
+    events["together"]["expected_events"] = 400
+    config = workflow.config("oracle_interference", samples=events, **changes)
+    assert workflow.rerun("--configfile", config)["train"] == 3
+
+
+def read_json(path):
+    return json.loads(path.read_text())["expected"]

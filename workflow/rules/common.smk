@@ -9,13 +9,17 @@ from hepml.resources import needs
 
 ANALYSIS = configfile.from_workflow(config, workflow.configfiles)
 RESULTS = f"results/{ANALYSIS.analysis}"
-SAMPLES = list(ANALYSIS.samples)
+SAMPLES = ANALYSIS.compared
+# signal and background together, with their interference
+SBI_SAMPLES = ANALYSIS.interfering
+ALL_SAMPLES = [*SAMPLES, *SBI_SAMPLES]
 MODELS = list(ANALYSIS.models)
 IMAGE_MODELS = jobs.models_reading(ANALYSIS, "images")
 SET_MODELS = jobs.models_reading(ANALYSIS, "sets")
 METHODS = ["cuts", *MODELS]
 SCULPTING = METHODS if ANALYSIS.inference.sculpting else []
 DIAGNOSED = SCULPTING or MODELS
+INTERFERING = METHODS if SBI_SAMPLES else []
 VARIABLES = list(ANALYSIS.data.variables)
 FOLDS = range(ANALYSIS.folds)
 # changed copies of samples: pairs of variation and sample
@@ -66,8 +70,8 @@ wildcard_constraints:
     columns="|".join(re.escape(columns) for columns in PARTS if PARTS[columns])
     or "(?!)",
     part=r"\d+",
-    sample="|".join(SAMPLES),
-    model="|".join(MODELS),
+    sample="|".join(ALL_SAMPLES),
+    model="|".join(re.escape(name) for name in jobs.networks(ANALYSIS)),
     method="|".join(METHODS),
     variable="|".join(VARIABLES),
     variation="|".join(sorted(VARIATIONS) or ["none"]),
@@ -181,18 +185,29 @@ def merge_settings(wildcards):
     return jobs.data_settings(variations.columns_job(ANALYSIS, wildcards.columns))
 
 
+def training_data(wildcards):
+    """Columns of the samples of both classes that a network tells apart."""
+    samples = jobs.training_samples(ANALYSIS, wildcards.model)
+    return [f"{RESULTS}/data/{sample}" for sample in samples]
+
+
+def model_of(wildcards):
+    """Of a network, which may be one that tells SBI from background."""
+    return jobs.model_of(wildcards.model)
+
+
 def training_settings(wildcards):
-    return jobs.training_job(ANALYSIS, wildcards.model).model_dump_json()
+    return jobs.training_job(ANALYSIS, model_of(wildcards)).model_dump_json()
 
 
 def member_settings(wildcards):
-    job = jobs.training_job(ANALYSIS, wildcards.model)
+    job = jobs.training_job(ANALYSIS, model_of(wildcards))
     return jobs.member_job(job, int(wildcards.member)).model_dump_json()
 
 
 def members(wildcards):
     """The networks of an ensemble in one fold, each trained by a job of its own."""
-    number = ANALYSIS.models[wildcards.model].ensemble
+    number = ANALYSIS.models[model_of(wildcards)].ensemble
     folder = f"{RESULTS}/training/{wildcards.model}/members/fold{wildcards.fold}"
     return [f"{folder}_{member}" for member in range(number)]
 
@@ -204,7 +219,7 @@ def smaller_training_settings(wildcards):
 
 def own_files(wildcards):
     """The user's file that makes a network, if a model is not one of ours."""
-    return jobs.own_files(ANALYSIS, wildcards.model)
+    return jobs.own_files(ANALYSIS, model_of(wildcards))
 
 
 def all_own_files(wildcards):
@@ -217,7 +232,7 @@ def own_options(wildcards, input):
 
 
 def factory_options(wildcards):
-    return jobs.factory_options(ANALYSIS, wildcards.model)
+    return jobs.factory_options(ANALYSIS, model_of(wildcards))
 
 
 def inference_settings(wildcards):
@@ -226,6 +241,10 @@ def inference_settings(wildcards):
 
 def diagnostics_settings(wildcards):
     return jobs.diagnostics_job(ANALYSIS, wildcards.method).model_dump_json()
+
+
+def interference_settings(wildcards):
+    return jobs.interference_job(ANALYSIS, wildcards.method).model_dump_json()
 
 
 def model_inference_settings(wildcards):
@@ -239,6 +258,26 @@ def method_scores(wildcards):
     return expand(
         f"{RESULTS}/scores/{wildcards.method}/{{sample}}.parquet", sample=SAMPLES
     )
+
+
+def interference_scores(ending):
+    """Scores of all samples, by the networks of signal or of SBI; the cuts need none."""
+    return lambda wildcards: (
+        []
+        if wildcards.method == "cuts"
+        else expand(
+            f"{RESULTS}/scores/{wildcards.method}{ending}/{{sample}}.parquet",
+            sample=ALL_SAMPLES,
+        )
+    )
+
+
+def sbi_options(wildcards, input):
+    return [
+        *(f"--sbi={folder}" for folder in input.sbi),
+        *(f"--scores={path}" for path in input.scores),
+        *(f"--sbi-scores={path}" for path in input.sbi_scores),
+    ]
 
 
 def varied_scores(wildcards):
@@ -322,7 +361,8 @@ def curve_points(wildcards, input):
 
 
 def method_title(wildcards):
-    return jobs.title(ANALYSIS, wildcards.model)
+    title = jobs.title(ANALYSIS, model_of(wildcards))
+    return title if wildcards.model in MODELS else f"{title}, SBI"
 
 
 def variable_labels(wildcards):
@@ -340,6 +380,7 @@ def report_options(wildcards, input):
         "provenance",
         "results",
         "diagnostics",
+        "interfering",
         "data",
         "training",
         "figures",

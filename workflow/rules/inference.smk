@@ -46,6 +46,30 @@ rule diagnose:
         " --output {output:q} 2> {log:q}"
 
 
+rule interference:
+    input:
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        sbi=expand(f"{RESULTS}/data/{{sample}}", sample=SBI_SAMPLES),
+        scores=interference_scores(""),
+        sbi_scores=interference_scores(jobs.SBI),
+    output:
+        f"{RESULTS}/interference/{{method}}.json",
+    log:
+        f"{RESULTS}/logs/interference/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/interference/{{method}}.tsv"
+    threads: 1
+    resources:
+        **needs(memory=2000, minutes=60),
+    params:
+        settings=interference_settings,
+        sbi=sbi_options,
+        code=code_digest("hepml.inference.interference.stage"),
+    shell:
+        "hepml interference {input.data:q} {params.sbi} --settings {params.settings:q}"
+        " --output {output:q} 2> {log:q}"
+
+
 rule toys:
     input:
         result=f"{RESULTS}/inference/{{method}}.json",
@@ -119,7 +143,10 @@ rule compare:
 
 rule provenance:
     input:
-        data=[*expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES), *VARIED_DATA],
+        data=[
+            *expand(f"{RESULTS}/data/{{sample}}", sample=ALL_SAMPLES),
+            *VARIED_DATA,
+        ],
         own=all_own_files,
     output:
         f"{RESULTS}/provenance.json",

@@ -168,6 +168,30 @@ rule plot_methods:
         " 2> {log:q}"
 
 
+rule plot_interference:
+    input:
+        expand(f"{RESULTS}/interference/{{method}}.json", method=METHODS),
+    output:
+        png=report(
+            f"{PLOTS}/interference.png",
+            category="Comparison",
+            caption="../report/methods.rst",
+            labels={"figure": "signal that interferes"},
+        ),
+        others=multiext(f"{PLOTS}/interference", ".pdf", ".json"),
+    log:
+        f"{RESULTS}/logs/plots/interference.log",
+    threads: 1
+    resources:
+        **needs(memory=900, minutes=15),
+    params:
+        caption=caption,
+        code=code_digest("hepml.plots.stage"),
+    shell:
+        "hepml plot interference {input:q} --caption {params.caption:q} --output {output.png:q}"
+        " 2> {log:q}"
+
+
 rule plot_summary:
     input:
         f"{RESULTS}/comparison.json",
@@ -309,9 +333,14 @@ rule report:
         diagnostics=expand(
             f"{RESULTS}/inference/{{method}}.closure.json", method=DIAGNOSED
         ),
-        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        interfering=expand(
+            f"{RESULTS}/interference/{{method}}.json", method=INTERFERING
+        ),
+        data=expand(f"{RESULTS}/data/{{sample}}", sample=ALL_SAMPLES),
         training=expand(
-            f"{RESULTS}/training/{{model}}/fold{{fold}}", model=MODELS, fold=FOLDS
+            f"{RESULTS}/training/{{model}}/fold{{fold}}",
+            model=jobs.networks(ANALYSIS),
+            fold=FOLDS,
         ),
         figures=expand(
             f"{PLOTS}/{{figure}}.png",
@@ -320,9 +349,10 @@ rule report:
                 "roc",
                 "significance",
                 "likelihood",
+                *(["interference"] if INTERFERING else []),
                 "cutflow",
                 *expand("llr_{model}", model=MODELS),
-                *expand("training_{model}", model=MODELS),
+                *expand("training_{model}", model=jobs.networks(ANALYSIS)),
                 *expand("reweighting_{model}", model=MODELS),
                 *expand("sculpting_{method}", method=SCULPTING),
                 *expand("images_{model}", model=IMAGE_MODELS),

@@ -2,7 +2,7 @@
 # several GPUs a process trains on each; their number is a resource and makes nothing train again.
 rule train:
     input:
-        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        data=training_data,
         own=own_files,
     output:
         directory(f"{RESULTS}/training/{{model}}/fold{{fold}}"),
@@ -41,7 +41,7 @@ use rule train as train_member with:
 
 rule ensemble:
     input:
-        data=expand(f"{RESULTS}/data/{{sample}}", sample=SAMPLES),
+        data=training_data,
         networks=members,
         own=own_files,
     output:
@@ -49,7 +49,7 @@ rule ensemble:
     log:
         f"{RESULTS}/logs/training/{{model}}/fold{{fold}}.log",
     wildcard_constraints:
-        model="|".join(ENSEMBLES) or "(?!)",
+        model="|".join(map(re.escape, ENSEMBLES)) or "(?!)",
     threads: 1
     resources:
         **needs(memory=2000, minutes=60, gpu=True),

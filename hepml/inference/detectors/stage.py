@@ -48,7 +48,7 @@ def detect(analysis: Analysis, results: Path) -> Iterator[Finding]:
     Raises:
         InputError: if results are missing.
     """
-    samples = [open_columns(results / "data" / name) for name in analysis.samples]
+    samples = [open_columns(results / "data" / name) for name in analysis.compared]
     events = read_events(samples, analysis.folds)
     yield disjoint(events.event_id, events.fold)
     for model in analysis.models:
@@ -60,7 +60,7 @@ def _of_model(
     analysis: Analysis, results: Path, model: str, samples: list[Columns], events: Events
 ) -> Iterator[Finding]:
     random = np.random.default_rng(analysis.seed)
-    paths = tuple(results / "scores" / model / f"{name}.parquet" for name in analysis.samples)
+    paths = tuple(results / "scores" / model / f"{name}.parquet" for name in analysis.compared)
     llr = read_ratios(inference_job(analysis, model), samples, paths)[0]
     yield linear(llr, events, random)
     yield uniform_without_signal(llr, events, random)

@@ -12,7 +12,7 @@ Any term may be negative for an event, the sum may not.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from scipy.optimize import brentq, minimize_scalar
 
 from hepml.errors import InputError
@@ -40,21 +40,6 @@ class Terms:
         return (mu - root) * self.signal + root * self.total + (1 - root) * self.background
 
 
-@dataclass(frozen=True)
-class InterferenceFit:
-    """What the likelihood says.
-
-    Attributes:
-        mu: best fit in 0 ... largest µ.
-        significance: √t(0).
-        intervals: of the level asked for, where t(µ) < t; several where √µ is ambiguous.
-    """
-
-    mu: float
-    significance: float
-    intervals: tuple[tuple[float, float], ...]
-
-
 class InterferenceLikelihood:
     """-2 ln L(µ) of weighted events.
 
@@ -72,7 +57,7 @@ class InterferenceLikelihood:
         self,
         events: Terms,
         yields: Terms,
-        number: Float[np.ndarray, " events"],
+        number: Shaped[np.ndarray, " events"],
         largest_mu: float,
     ) -> None:
         self.events, self.yields, self.number = events, yields, number
@@ -91,7 +76,7 @@ class InterferenceLikelihood:
         at_grid = values[best] <= found.fun
         self.mu = float(self.grid[best] if at_grid else found.x**2)
         self._least = float(min(values[best], found.fun))
-        self._values = np.array(values)
+        self._t = np.maximum(np.array(values) - self._least, 0.0)
 
     def minus_two_ln_l(self, mu: float) -> float:
         """But for a constant."""
@@ -103,9 +88,14 @@ class InterferenceLikelihood:
         return max(self.minus_two_ln_l(mu) - self._least, 0.0)
 
     def intervals(self, level: float = 1.0) -> tuple[tuple[float, float], ...]:
-        """Where t(µ) < level, from low to high; they end where the largest µ is."""
-        grid = np.union1d(self.grid, [self.mu])
-        inside = np.array([self.t(mu) < level for mu in grid])
+        """Where t(µ) < level, from low to high; they end where the largest µ is.
+
+        A level of 1 is 68 % where Wilks' theorem holds, which it does not near µ = 0: see
+        :mod:`hepml.inference.interference.neyman`.
+        """
+        where = np.searchsorted(self.grid, self.mu)
+        grid, t = np.insert(self.grid, where, self.mu), np.insert(self._t, where, 0.0)
+        inside = t < level
         return tuple(
             (self._edge(grid, first, -1, level), self._edge(grid, last, 1, level))
             for first, last in runs(inside)
@@ -148,17 +138,6 @@ def check_positive(events: Terms, largest_mu: float) -> None:
             f"event {event} has {least[event]:.4g} at µ = {mu:.4g}. The ratios of S, SBI and B do "
             "not fit together: train longer, calibrate them, or look at smaller µ"
         )
-
-
-def fit(likelihood: InterferenceLikelihood, level: float = 1.0) -> InterferenceFit:
-    """Best fit, significance and intervals.
-
-    Args:
-        likelihood: of data.
-        level: of t that ends an interval; 1 for 68 % where Wilks' theorem holds, which it does not
-            near µ = 0: see :mod:`hepml.inference.neyman`.
-    """
-    return InterferenceFit(likelihood.mu, likelihood.t(0.0) ** 0.5, likelihood.intervals(level))
 
 
 def runs(inside: np.ndarray) -> list[tuple[int, int]]:

@@ -8,9 +8,10 @@ the place of 1 and 3.84; µ belongs to the interval if the t(µ) observed is no 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Shaped
 
-from hepml.inference.interference import InterferenceLikelihood, Terms, runs
+from hepml.errors import InputError
+from hepml.inference.interference.likelihood import InterferenceLikelihood, Terms, runs
 
 LEVELS = (0.6826894921370859, 0.95)
 ROOTS = 81  # points in √µ between which a parabola finds the minimum
@@ -18,16 +19,16 @@ ROOTS = 81  # points in √µ between which a parabola finds the minimum
 
 @dataclass(frozen=True)
 class Simulated:
-    """Events that toys are drawn from.
+    """Cells that toys are drawn from: simulated events, groups of them, or bins.
 
     Attributes:
-        terms: of S, SBI and B for each event.
+        terms: of S, SBI and B for each cell.
         weight: of the reference measure, such that Σ weight λ(µ) = ν(µ).
         yields: expected numbers of events of S, SBI and B, one value each.
     """
 
     terms: Terms
-    weight: Float[np.ndarray, " events"]
+    weight: Float[np.ndarray, " cells"]
     yields: Terms
 
 
@@ -55,6 +56,9 @@ def belt(simulated: Simulated, largest_mu: float, points: int, toys: int, seed: 
         points: of the grid.
         toys: for each of them.
         seed: with the number of the point it sets its generator.
+
+    Raises:
+        InputError: if a cell has a negative weight, so that nothing can be drawn from it.
     """
     mus = np.linspace(0, np.sqrt(largest_mu), points) ** 2
     rows = [
@@ -69,17 +73,46 @@ def belt(simulated: Simulated, largest_mu: float, points: int, toys: int, seed: 
 def toy_t(
     simulated: Simulated, mu: float, toys: int, largest_mu: float, rng: np.random.Generator
 ) -> Float[np.ndarray, " toys"]:
-    """t(µ) of data sets drawn at µ, against the best fit between 0 and the largest µ."""
-    chosen, toy = _drawn(simulated, mu, toys, rng)
-    terms = simulated.terms
-    logs = np.empty((toys, ROOTS))
-    roots = np.linspace(0, np.sqrt(largest_mu), ROOTS)
-    expected = np.array([simulated.yields.at(root**2)[0] for root in roots])
-    for k, root in enumerate(roots):
-        logs[:, k] = np.bincount(toy, np.log(terms.at(root**2))[chosen], toys)
-    values = 2 * (expected - logs)
-    at_mu = 2 * (simulated.yields.at(mu)[0] - np.bincount(toy, np.log(terms.at(mu))[chosen], toys))
-    return np.maximum(at_mu - np.minimum(_least(values), at_mu), 0.0)
+    """t(µ) of data sets drawn at µ, against the best fit between 0 and the largest µ.
+
+    Raises:
+        InputError: if a cell has a negative weight.
+    """
+    negative = np.count_nonzero(simulated.weight < 0)
+    if negative:
+        raise InputError(
+            f"interference: {negative} of {len(simulated.weight)} cells have negative weights, "
+            "and no toys can be drawn from them; simulate more events, or set interference.toys: 0"
+        )
+    drawn = rng.poisson(simulated.weight * simulated.terms.at(mu), (toys, len(simulated.weight)))
+    roots = root_grid(largest_mu)
+    values = minus_two_ln_l(drawn, simulated.terms, simulated.yields, roots)
+    at_mu = minus_two_ln_l(drawn, simulated.terms, simulated.yields, np.array([np.sqrt(mu)]))[:, 0]
+    return np.maximum(at_mu - np.minimum(lowest(values, roots)[1], at_mu), 0.0)
+
+
+def root_grid(largest_mu: float) -> Float[np.ndarray, " points"]:
+    """√µ from 0 to its largest value."""
+    return np.linspace(0, np.sqrt(largest_mu), ROOTS)
+
+
+def minus_two_ln_l(
+    number: Shaped[np.ndarray, "sets cells"],
+    terms: Terms,
+    yields: Terms,
+    roots: Float[np.ndarray, " points"],
+) -> Float[np.ndarray, "sets points"]:
+    """Of many data sets at given √µ, but for a constant of each set.
+
+    Args:
+        number: events of each cell in each set.
+        terms: of the cells.
+        yields: expected numbers of events, one value each.
+        roots: √µ.
+    """
+    logs = np.stack([np.log(terms.at(root**2)) for root in roots], axis=1)
+    expected = np.array([yields.at(root**2)[0] for root in roots])
+    return 2 * (expected - number @ logs)
 
 
 def interval(
@@ -100,23 +133,28 @@ def interval(
     return tuple((float(mu[first]), float(mu[last])) for first, last in runs(inside))
 
 
-def _drawn(
-    simulated: Simulated, mu: float, toys: int, rng: np.random.Generator
-) -> tuple[Int[np.ndarray, " drawn"], Int[np.ndarray, " drawn"]]:
-    """Simulated events that are drawn, and the toy each belongs to."""
-    rate = np.cumsum(simulated.weight * simulated.terms.at(mu))
-    sizes = rng.poisson(simulated.yields.at(mu)[0], toys)
-    chosen = np.searchsorted(rate, rng.random(sizes.sum()) * rate[-1], side="right")
-    return np.minimum(chosen, len(rate) - 1), np.repeat(np.arange(toys), sizes)
+def lowest(
+    values: Float[np.ndarray, "sets points"], roots: Float[np.ndarray, " points"]
+) -> tuple[Float[np.ndarray, " sets"], Float[np.ndarray, " sets"]]:
+    """Where each set is lowest, and how low.
 
+    It is the minimum of the parabola through the lowest point and its neighbours, or an end.
 
-def _least(values: Float[np.ndarray, "toys points"]) -> Float[np.ndarray, " toys"]:
-    """Minimum of the parabola through the lowest point and its neighbours; that point at an end."""
+    Args:
+        values: of each set at √µ on an even grid.
+        roots: the grid.
+
+    Returns:
+        √µ there, and the value.
+    """
     at = values.argmin(axis=1)
     inner = np.clip(at, 1, values.shape[1] - 2)
     rows = np.arange(len(values))
     low, middle, high = (values[rows, inner + k] for k in (-1, 0, 1))
     bend, slope = (low + high) / 2 - middle, (high - low) / 2
+    bowl = (bend > 0) & (np.abs(slope) <= 2 * bend)
     with np.errstate(divide="ignore", invalid="ignore"):
-        fall = np.where((bend > 0) & (np.abs(slope) <= 2 * bend), slope**2 / (4 * bend), 0.0)
-    return np.minimum(values[rows, at], middle - fall)
+        fall = np.where(bowl, slope**2 / (4 * bend), 0.0)
+        step = np.where(bowl, -slope / (2 * bend), at - inner)
+    where = roots[inner] + step * (roots[1] - roots[0])
+    return where, np.minimum(values[rows, at], middle - fall)

@@ -1,0 +1,1 @@
+"""A signal that interferes with the background: from per-event ratios to intervals of µ."""

@@ -1,0 +1,163 @@
+"""From two learned ratios to the densities of S, SBI and B for every simulated event.
+
+One network gives p(x|S)/p(x|B), another p(x|SBI)/p(x|B), each but for a constant. As reference the
+density of all simulated events together serves, q = S + SBI + B: every term is then a share of q
+between 0 and 1, and no event has a large weight. The two constants are those at which the shares
+add up to the expected numbers of events,
+
+    Σ_i w_i s(x_i)/q(x_i) = ν_S,    Σ_i w_i t(x_i)/q(x_i) = ν_SBI,
+
+over the events of all three. These are the equations of Shirts and Chodera (J. Chem. Phys. 129
+(2008) 124105, Eq. 11) for the ratio of normalisations with the least variance; with B, the third
+holds by itself.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer, UInt64
+from scipy.optimize import root
+from scipy.special import expit, logsumexp
+
+from hepml.errors import InputError
+from hepml.inference.interference.likelihood import Terms
+
+# |I| ≤ 2√(SB) whatever the amplitudes and their phases are; a ratio that was learned may break it.
+# A little less keeps λ(µ) above 0.002 B where the signal would cancel the background altogether.
+LARGEST_COHERENCE = 0.999
+
+
+class Kind(IntEnum):
+    """What an event was simulated as."""
+
+    SIGNAL = 0
+    SBI = 1
+    BACKGROUND = 2
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Simulated events of S, SBI and B in a fixed order.
+
+    Attributes:
+        event_id: identity; entries that share it fluctuate together.
+        fold: 0 .. folds - 1.
+        kind: what each was simulated as.
+        weight: expected events at µ = 1; may be negative.
+    """
+
+    event_id: UInt64[np.ndarray, " events"]
+    fold: Integer[np.ndarray, " events"]
+    kind: Integer[np.ndarray, " events"]
+    weight: Float[np.ndarray, " events"]
+
+    def of(self, kind: Kind) -> Bool[np.ndarray, " events"]:
+        """Which events are of a kind."""
+        return self.kind == kind
+
+
+@dataclass(frozen=True)
+class Densities:
+    """Densities of S, SBI and B at each event, as shares of their sum.
+
+    Attributes:
+        terms: the shares.
+        constants: by which the ratios of S and of SBI were multiplied; 1 for exact ones.
+        cut_back: by how much ln SBI was changed where the interference was beyond ±2√(SB).
+    """
+
+    terms: Terms
+    constants: Float[np.ndarray, "2"]
+    cut_back: Float[np.ndarray, " events"]
+
+
+def expected_events(
+    kind: Integer[np.ndarray, " events"], weight: Float[np.ndarray, " events"]
+) -> Float[np.ndarray, "3"]:
+    """Expected numbers of events of S, SBI and B.
+
+    Raises:
+        InputError: if one is not positive.
+    """
+    total = np.bincount(kind, weight, 3)
+    for name, value in zip(("signal", "sbi", "background"), total, strict=True):
+        if not value > 0:
+            raise InputError(
+                f"interference: {value:.4g} expected events of the samples of role {name}; check "
+                "their selection and weights"
+            )
+    return total
+
+
+def densities(
+    llr: Float[np.ndarray, "2 events"],
+    kind: Integer[np.ndarray, " events"],
+    weight: Float[np.ndarray, " events"],
+) -> Densities:
+    """Of two ratios, normalised on the events of all three samples.
+
+    Args:
+        llr: ln p(x|S)/p(x|B) and ln p(x|SBI)/p(x|B), each but for a constant.
+        kind: of each event.
+        weight: expected events.
+
+    Raises:
+        InputError: if no constants make the shares add up to the expected numbers.
+    """
+    return normalised(log_densities(llr, kind, weight), weight, expected_events(kind, weight))
+
+
+def normalised(
+    logs: Float[np.ndarray, "3 cells"],
+    weight: Float[np.ndarray, " cells"],
+    total: Float[np.ndarray, "3"],
+) -> Densities:
+    """The same of logarithms of densities, in cells that may hold many events.
+
+    Raises:
+        InputError: if no constants make the shares add up to the expected numbers.
+    """
+
+    def missing(at: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2"]:
+        shares, _ = shares_of(logs, at)
+        return (shares[:2] @ weight - total[:2]) / total[:2]
+
+    found = root(missing, np.zeros(2), tol=1e-12)
+    if not np.abs(missing(found.x)).max() < 1e-9:
+        raise InputError(
+            "interference: the ratios of S and SBI cannot be normalised on their own events "
+            f"(off by {np.abs(missing(found.x)).max():.2g}); look at their trainings"
+        )
+    shares, cut_back = shares_of(logs, found.x)
+    return Densities(Terms(*shares), np.exp(found.x), cut_back)
+
+
+def log_densities(
+    llr: Float[np.ndarray, "2 events"],
+    kind: Integer[np.ndarray, " events"],
+    weight: Float[np.ndarray, " events"],
+) -> Float[np.ndarray, "3 events"]:
+    """Of S, SBI and B over p(x|B), if the ratios are right as they are."""
+    logs = np.log(expected_events(kind, weight))
+    return np.stack([logs[0] + llr[0], logs[1] + llr[1], np.full(llr.shape[1], logs[2])])
+
+
+def shares_of(
+    logs: Float[np.ndarray, "3 events"], constants: Float[np.ndarray, "2"]
+) -> tuple[Float[np.ndarray, "3 events"], Float[np.ndarray, " events"]]:
+    """Shares of S, SBI and B in their sum, and by how much ln SBI was changed at its bounds.
+
+    Args:
+        logs: logarithms of densities over any common one.
+        constants: logarithms of those of S and SBI.
+    """
+    signal, total, background = logs + np.array([*constants, 0.0])[:, None]
+    # of S in S + B: all that a bound on the interference depends on
+    share = expit(signal - background)
+    edge = 2 * LARGEST_COHERENCE * np.sqrt(share * (1 - share))
+    both = np.logaddexp(signal, background)
+    with np.errstate(divide="ignore"):
+        within = np.clip(total, both + np.log1p(-edge), both + np.log1p(edge))
+    each = np.stack([signal, within, background])
+    return np.exp(each - logsumexp(each, axis=0)), np.abs(within - total)
