@@ -185,6 +185,21 @@ def test_a_sample_without_events_is_named(exact):
         evaluate(job(), empty, llr)
 
 
+def test_bins_of_a_handful_of_events_are_named():
+    samples, llr, _ = simulate(1000, 1)
+    with pytest.raises(InputError, match=r"bin \d+ of 150 .* lower interference.bins"):
+        evaluate(job(bins=150), samples, llr)
+    assert evaluate(job(bins=40), samples, llr).expected
+
+
+def test_expected_events_that_no_amplitudes_give_are_refused(exact):
+    """At most 2√(SB) overlap = 210 events interfere; a third less of SBI are 257."""
+    samples, llr, *_ = exact
+    weight = np.where(samples.of(Kind.SBI), samples.weight / 1.5, samples.weight)
+    with pytest.raises(InputError, match=r"60, 303.3, 500 .* an interference of -256.7, more than"):
+        evaluate(job(), replace(samples, weight=weight), llr)
+
+
 def test_an_interval_that_reaches_the_largest_mu_is_said(exact):
     samples, llr, *_ = exact
     found = evaluate(job(largest_mu=1.1), samples, llr)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer, Shaped
 
+from hepml.errors import InputError
 from hepml.inference.interference.likelihood import InterferenceLikelihood, Terms
 from hepml.inference.interference.neyman import Simulated
 from hepml.inference.interference.samples import Kind, Samples, shares_of
+from hepml.inference.uncertainties import LEAST_EFFECTIVE
 
 GROUPS = 40  # quantiles of each of the two numbers that group events
 
@@ -82,6 +84,26 @@ def of_bins(bin_: Integer[np.ndarray, " events"], bins: int, samples: Samples) -
     shares, _ = shares_of(np.log(np.maximum(contents, least)).T, np.zeros(2))
     reference = contents.sum(axis=1)
     return Cells(Terms(*shares), reference, reference * shares[1])
+
+
+def require_events(bin_: Integer[np.ndarray, " events"], bins: int, samples: Samples) -> None:
+    """Refuse bins in which SBI rests on a handful of events.
+
+    Raises:
+        InputError: naming the worst bin, and the mend.
+    """
+    of_sbi = samples.of(Kind.SBI) & (bin_ >= 0)
+    weight = samples.weight[of_sbi]
+    total, squares = (np.bincount(bin_[of_sbi], x, bins) for x in (weight, weight**2))
+    with np.errstate(invalid="ignore"):
+        effective = np.where(total > 0, total**2 / squares, 0.0)
+    worst = int(np.argmin(effective))
+    if effective[worst] < LEAST_EFFECTIVE:
+        raise InputError(
+            f"interference: bin {worst} of {bins} holds {total[worst]:.4g} expected events of SBI, "
+            f"worth {effective[worst]:.1f} events of equal weight, and {LEAST_EFFECTIVE:g} are "
+            "needed; lower interference.bins, loosen the cuts, or simulate more"
+        )
 
 
 def most_sensitive(terms: Terms) -> Float[np.ndarray, " events"]:

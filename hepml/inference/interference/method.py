@@ -20,6 +20,7 @@ from hepml.inference.interference.fits import (
     of_bins,
     of_events,
     quantiles,
+    require_events,
 )
 from hepml.inference.interference.likelihood import InterferenceLikelihood, Terms
 from hepml.inference.interference.neyman import LEVELS, Belt, belt, interval
@@ -149,12 +150,9 @@ def _by_ratios(
     """Every event by itself, bins of the most sensitive observable, and all events counted."""
     llr, learned = given
     settings, cells = job.interference, of_events(learned.terms, samples)
-    group = groups_of(learned.terms)
-    logs = log_densities(llr, samples.kind, samples.weight)
-    drawn = job.inference.replicas, job.seed
-    spread = spread_of_events(samples, logs, group, settings.largest_mu, drawn)
     observable = most_sensitive(learned.terms)
     edges = quantiles(observable, samples, settings.bins)
+    bin_ = np.searchsorted(edges, observable, side="right")
     seen, in_bins, counted = None, None, None
     if data is not None:
         terms = _terms_of_data(data, samples, learned)
@@ -162,10 +160,14 @@ def _by_ratios(
         seen = InterferenceLikelihood(terms, cells.yields, number, settings.largest_mu)
         in_bins = np.searchsorted(edges, most_sensitive(terms), side="right")
         counted = 0 * in_bins
-    bin_ = np.searchsorted(edges, observable, side="right")
+    binned = _binned(job, samples, bin_, len(edges) + 1, in_bins, "binned")
+    group = groups_of(learned.terms)
+    logs = log_densities(llr, samples.kind, samples.weight)
+    drawn = job.inference.replicas, job.seed
+    spread = spread_of_events(samples, logs, group, settings.largest_mu, drawn)
     return [
         _Way("unbinned", cells, grouped(cells, group), spread, seen),
-        _binned(job, samples, bin_, len(edges) + 1, in_bins, "binned"),
+        binned,
         _binned(job, samples, 0 * bin_, 1, counted, "all events"),
     ]
 
@@ -180,6 +182,7 @@ def _binned(
 ) -> _Way:
     """Bins of simulated events and of data; -1 is in none."""
     largest_mu, drawn = job.interference.largest_mu, (job.inference.replicas, job.seed)
+    require_events(bin_, bins, samples)
     cells = of_bins(bin_, bins, samples)
     spread = spread_of_bins(samples, bin_, bins, largest_mu, drawn)
     seen = None

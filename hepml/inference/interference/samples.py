@@ -7,9 +7,9 @@ add up to the expected numbers of events,
 
     Σ_i w_i s(x_i)/q(x_i) = ν_S,    Σ_i w_i t(x_i)/q(x_i) = ν_SBI,
 
-over the events of all three. These are the equations of Shirts and Chodera (J. Chem. Phys. 129
-(2008) 124105, Eq. 11) for the ratio of normalisations with the least variance; with B, the third
-holds by itself.
+over the events of all three; that of B then holds by itself. These are the equations of Shirts and
+Chodera (J. Chem. Phys. 129 (2008) 124105, Eq. 11), which give normalisations with the least
+variance, and are solved as there: each step multiplies a constant by what its sum lacks.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from enum import IntEnum
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt64
-from scipy.optimize import root
 from scipy.special import expit, logsumexp
 
 from hepml.errors import InputError
@@ -26,6 +25,8 @@ from hepml.inference.interference.likelihood import Terms
 # |I| ≤ 2√(SB) whatever the amplitudes and their phases are; a ratio that was learned may break it.
 # A little less keeps λ(µ) above 0.002 B where the signal would cancel the background altogether.
 LARGEST_COHERENCE = 0.999
+STEPS = 2000  # of the search for the constants; a few dozen are usual
+CLOSE = 1e-11
 
 
 class Kind(IntEnum):
@@ -103,7 +104,8 @@ def densities(
         weight: expected events.
 
     Raises:
-        InputError: if no constants make the shares add up to the expected numbers.
+        InputError: if no constants make the shares add up to the expected numbers, because these
+            have more interference than amplitudes can.
     """
     return normalised(log_densities(llr, kind, weight), weight, expected_events(kind, weight))
 
@@ -116,21 +118,23 @@ def normalised(
     """The same of logarithms of densities, in cells that may hold many events.
 
     Raises:
-        InputError: if no constants make the shares add up to the expected numbers.
+        InputError: if no constants make the shares add up to the expected numbers, because these
+            have more interference than amplitudes can.
     """
-
-    def missing(at: Float[np.ndarray, "2"]) -> Float[np.ndarray, "2"]:
-        shares, _ = shares_of(logs, at)
-        return (shares[:2] @ weight - total[:2]) / total[:2]
-
-    found = root(missing, np.zeros(2), tol=1e-12)
-    if not np.abs(missing(found.x)).max() < 1e-9:
-        raise InputError(
-            "interference: the ratios of S and SBI cannot be normalised on their own events "
-            f"(off by {np.abs(missing(found.x)).max():.2g}); look at their trainings"
-        )
-    shares, cut_back = shares_of(logs, found.x)
-    return Densities(Terms(*shares), np.exp(found.x), cut_back)
+    constants = np.zeros(2)
+    for _ in range(STEPS):
+        shares, cut_back = shares_of(logs, constants)
+        step = np.log(total[:2] / (shares[:2] @ weight))
+        if np.abs(step).max() < CLOSE:
+            return Densities(Terms(*shares), np.exp(constants), cut_back)
+        constants = constants + step
+    shown = ", ".join(f"{value:.4g}" for value in total)
+    raise InputError(
+        f"interference: expected events of signal, sbi and background are {shown} (of the samples, "
+        "or of a bootstrap replica of them): this is an interference of "
+        f"{total[1] - total[0] - total[2]:.4g}, more than ±2√(SB) allows for the densities that "
+        "were learned; check cross-sections and selections, simulate more events, or train longer"
+    )
 
 
 def log_densities(
