@@ -141,7 +141,8 @@ def _moved(
             start[kind, side, own, own + 1] += sign * width
     free = np.ones(start.shape, dtype=bool)
     free[:, :, own, own + 1] = False
-    at = minimise(likelihood, start.reshape(4 * number, -1), free.reshape(4 * number, -1))
+    shape = 4 * number, len(best)  # of no source too
+    at = minimise(likelihood, start.reshape(shape), free.reshape(shape))
     return at[:, 0].reshape(2, 2, number) - best[0]
 
 
