@@ -244,7 +244,9 @@ def _significances(
 ) -> tuple[Significance, ReplicaSignificances]:
     """Every estimator at the working point, with bootstrap errors; binned and shape are given."""
     counted = uncertainties.counted
-    s, b, variance = (x[:, 0] for x in (counted.signal, counted.background, counted.variance))
+    s, b, variance = (
+        x[:, 0] for x in (counted.signal, counted.background, counted.background_variance)
+    )
     sigma = uncertainties.counting * b
     counting = asimov_significance(s, b, sigma)
     of_bins = discovery_significance(uncertainties.replica_model)

@@ -76,15 +76,15 @@ def uncertain(
     Raises:
         InputError: if a variation leaves a bin without background, or negative.
     """
-    filled = []
-    for bins, place in (
-        (len(binning.yields.signal), placing(binning, selection)),
-        (1, working_point(selection)),
-    ):
-        made = templates(bins, nominal, place, systematics.processes, systematics.sources)
-        filled.append((made, repeat(bins, nominal, place, systematics, drawn)))
-    (fitted, of_bins), (passed, of_point) = filled
-    return Uncertain(systematics, fitted, passed, of_bins, of_point)
+    fitted, counted = (
+        repeat(bins, nominal, place, systematics, drawn)
+        for bins, place in (
+            (len(binning.yields.signal), placing(binning, selection)),
+            (1, working_point(selection)),
+        )
+    )
+    of_bins, passed = (templates(filled.sample, systematics) for filled in (fitted, counted))
+    return Uncertain(systematics, of_bins, passed, fitted, counted)
 
 
 def require_events(uncertain: Uncertain, minimum: int) -> None:
