@@ -61,7 +61,7 @@ def shape_of(uncertainty, systematic):
 
 
 def templates_of(edges, uncertainty, systematic):
-    """Bins between edges, without statistical errors."""
+    """Bins between edges; the statistical errors, 10 %, are in no curve."""
     processes = []
     for is_signal, kind in zip((True, False), systematic, strict=True):
         low, nominal, high = (n * np.diff(norm.cdf(edges - mean)) for n, mean in kind)
@@ -72,7 +72,7 @@ def templates_of(edges, uncertainty, systematic):
             factors, shifts = split(np.stack([low, high]), nominal)
             effects["scale"] = Effect(tuple(factors.tolist()), shifts)
         name = "signal" if is_signal else "background"
-        processes.append(Template(name, is_signal, nominal, 0 * nominal, effects))
+        processes.append(Template(name, is_signal, nominal, 0.1 * nominal, effects))
     names = (BACKGROUND,) * (uncertainty > 0) + ("scale",) * (systematic is not STILL)
     return Templates(tuple(processes), names)
 

@@ -184,6 +184,15 @@ def test_what_each_step_loses_is_relative_to_the_unbinned_fit_of_the_same_source
     assert "MLPbackgroundnormalisation0.30.3097(1.03)0.3499(1.17)0.5126(1.71)" in plain
 
 
+def test_what_is_said_of_uncertainties_is_what_there_are(write, sources, analysis):
+    assert "The only systematic uncertainty is the background normalisation" in write(sources)
+    systematic = Systematic(samples=("qcd",), normalisation=0.2)
+    text = write(sources, analysis.model_copy(update={"systematics": {"xsec": systematic}}))
+    assert "The only systematic uncertainty" not in text
+    assert "slice and every source of uncertainty as nuisance parameters" in text
+    assert "(5 % and all systematics in quadrature)" in text
+
+
 def test_cuts_alone_make_a_report(write, sources, write_changed):
     def only_cuts(content):
         content["rows"] = content["rows"][:1]
