@@ -77,13 +77,14 @@ def draw_replicas(
         replicas: how many replicas.
         seed: the same for all methods.
     """
-    merged, of_merged = one_entry_per_event(events, cell)
-    place = of_merged + cells * ~merged.signal
+    merged, first = one_entry_per_event(events, cell)
+    place = cell + cells * ~events.signal
     rows = []
-    for k in repeats(merged.event_id, replicas, seed):
-        repeated = k * merged.weight
-        sums = [np.bincount(place, x, 2 * cells) for x in (repeated, repeated * merged.weight)]
-        rows.append(np.stack(sums))
+    for k in repeats(events.event_id, replicas, seed):
+        # in the order of the entries, as copies of them are added up: equal ones to the last bit
+        sums = np.bincount(place, k * events.weight, 2 * cells)
+        squares = np.bincount(place[first], k[first] * merged.weight**2, 2 * cells)
+        rows.append(np.stack([sums, squares]))
     total = np.stack(rows).reshape(len(rows), 2, 2, cells)  # replica, power of w, class, cell
     return Replicas(total[:, 0, 0], total[:, 0, 1], total[:, 1, 0], total[:, 1, 1])
 

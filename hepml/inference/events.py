@@ -71,7 +71,10 @@ class Yields:
 def one_entry_per_event(
     events: Events, cell: Integer[np.ndarray, " entries"]
 ) -> tuple[Events, Integer[np.ndarray, " merged"]]:
-    """Entries of one event that lie in the same cell, and are of one class, added up to one."""
+    """Entries of one event that lie in the same cell, and are of one class, added up to one.
+
+    The second is the number of the first of them.
+    """
     order = np.lexsort((cell, events.signal, events.event_id))
     keys = [x[order] for x in (events.event_id, events.signal, cell)]
     new = np.ones(len(order), bool)
@@ -81,7 +84,7 @@ def one_entry_per_event(
     merged = Events(
         events.event_id[first], events.fold[first], events.signal[first], weight, events.folds
     )
-    return merged, cell[first]
+    return merged, first
 
 
 def yields_of_events(events: Events, cell: Integer[np.ndarray, " events"], cells: int) -> Yields:
@@ -90,8 +93,8 @@ def yields_of_events(events: Events, cell: Integer[np.ndarray, " events"], cells
     That an event may also have entries in another cell is not in these variances; the bootstrap
     errors have it.
     """
-    merged, where = one_entry_per_event(events, cell)
-    clustered = yields_in_cells(merged, where, cells)
+    merged, first = one_entry_per_event(events, cell)
+    clustered = yields_in_cells(merged, cell[first], cells)
     return replace(
         yields_in_cells(events, cell, cells),
         signal_variance=clustered.signal_variance,

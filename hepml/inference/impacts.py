@@ -7,13 +7,14 @@ width of the constraint; after it the error that the data leave.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from hepml.inference.likelihood import BinnedLikelihood
+from hepml.inference.likelihood import asimov_likelihood
 from hepml.inference.model import Model
-from hepml.inference.newton import At, Likelihood, covariance, minimise
+from hepml.inference.newton import At, Likelihood, fit_with_errors, minimise
 from hepml.inference.unbinned import Data, Sources, UnbinnedLikelihood
 
 
@@ -67,12 +68,7 @@ class Ranking:
 
 def rank_binned(model: Model, titles: Mapping[str, str]) -> Ranking:
     """Sources of a binned fit: those of the first set, in the order of its parameters."""
-
-    def likelihood(sets: int) -> BinnedLikelihood:
-        repeated = model.repeated(sets)
-        return BinnedLikelihood(repeated, repeated.asimov)
-
-    return _ranking(likelihood, titles)
+    return _ranking(partial(asimov_likelihood, model), titles)
 
 
 def rank_unbinned(data: Data, sources: Sources, titles: Mapping[str, str]) -> Ranking:
@@ -92,11 +88,12 @@ def _ranking(likelihood: Callable[[int], Likelihood], titles: Mapping[str, str])
         titles: of the sources, in the order of their parameters.
     """
     number = len(titles)
-    best, error = _best_fit(likelihood(1), number)
+    of_mu_alone = np.arange(number + 1) == 0
+    best, error = fit_with_errors(likelihood(1), np.ones(number + 1, dtype=bool))
     moved = _moved(likelihood(4 * number), best, error[1:])
     acting = _switched(number)
     z = _significances(likelihood(len(acting)), acting)
-    _, least = _best_fit(likelihood(1), number, sources=False)
+    _, least = fit_with_errors(likelihood(1), of_mu_alone)
     impacts = [
         Impact(
             name,
@@ -114,19 +111,6 @@ def _ranking(likelihood: Callable[[int], Likelihood], titles: Mapping[str, str])
     return Ranking(float(z[0]), float(z[1]), float(error[0]), float(least[0]), impacts)
 
 
-def _best_fit(
-    likelihood: Likelihood, number: int, *, sources: bool = True
-) -> tuple[Float[np.ndarray, " parameters"], Float[np.ndarray, " parameters"]]:
-    """Of µ and all α of one set, with errors; or of µ alone."""
-    start = np.zeros((1, number + 1))
-    start[:, 0] = 1.0
-    free = np.full(start.shape, sources)
-    free[:, 0] = True
-    at = minimise(likelihood, start, free)
-    _, hessian, _ = likelihood.derivatives(at)
-    return at[0], np.sqrt(np.diagonal(covariance(hessian, free)[0]))
-
-
 def _moved(
     likelihood: Likelihood,
     best: Float[np.ndarray, " parameters"],
@@ -141,7 +125,8 @@ def _moved(
             start[kind, side, own, own + 1] += sign * width
     free = np.ones(start.shape, dtype=bool)
     free[:, :, own, own + 1] = False
-    at = minimise(likelihood, start.reshape(4 * number, -1), free.reshape(4 * number, -1))
+    shape = 4 * number, len(best)  # of no source too
+    at = minimise(likelihood, start.reshape(shape), free.reshape(shape))
     return at[:, 0].reshape(2, 2, number) - best[0]
 
 

@@ -215,6 +215,12 @@ def _hessians(
     return exact, np.einsum("sib,sjb->sij", kept[:, None] * slopes, slopes) + prior
 
 
+def asimov_likelihood(model: Model, sets: int) -> BinnedLikelihood:
+    """Of so many copies of the first set, on its own µ = 1 Asimov data."""
+    repeated = model.repeated(sets)
+    return BinnedLikelihood(repeated, repeated.asimov)
+
+
 def best_fit(likelihood: BinnedLikelihood, mu: float | None = None, start: At | None = None) -> At:
     """Maximise the likelihood of each set in µ and α, or in α alone at a given µ.
 

@@ -140,10 +140,10 @@ def evaluate(
         nuisances=nuisances_of(uncertainties, shape),
         limit=Limit(LEVEL, list(fitted.limits)),
         likelihood=likelihood_curves(
-            binning.yields,
-            (point.signal.expected, point.background.expected),
-            shape.one if shape else None,
-            settings.background_uncertainty,
+            uncertainties.templates,
+            uncertainties.passed,
+            (shape.one, shape.sources) if shape else None,
+            tuple(source.name for source in sources.sources),
         ),
         scan=separation.scan,
         histogram=_bins(binning),
@@ -244,7 +244,9 @@ def _significances(
 ) -> tuple[Significance, ReplicaSignificances]:
     """Every estimator at the working point, with bootstrap errors; binned and shape are given."""
     counted = uncertainties.counted
-    s, b, variance = (x[:, 0] for x in (counted.signal, counted.background, counted.variance))
+    s, b, variance = (
+        x[:, 0] for x in (counted.signal, counted.background, counted.background_variance)
+    )
     sigma = uncertainties.counting * b
     counting = asimov_significance(s, b, sigma)
     of_bins = discovery_significance(uncertainties.replica_model)

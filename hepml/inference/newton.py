@@ -71,6 +71,22 @@ def minimise(likelihood: Likelihood, start: At, free: Bool[np.ndarray, "sets par
     )
 
 
+def fit_with_errors(
+    likelihood: Likelihood, free: Bool[np.ndarray, " parameters"]
+) -> tuple[Float[np.ndarray, " parameters"], Float[np.ndarray, " parameters"]]:
+    """Best fit of one data set, searched for from µ = 1 and α = 0, and errors by the curvature.
+
+    Args:
+        likelihood: of one set.
+        free: which parameters are fitted; the others stay there, with error 0.
+    """
+    start = np.zeros((1, len(free)))
+    start[:, 0] = 1.0
+    at = minimise(likelihood, start, free[None])
+    _, hessian, _ = likelihood.derivatives(at)
+    return at[0], np.sqrt(np.diagonal(covariance(hessian, free[None])[0]))
+
+
 def covariance(
     hessian: Float[np.ndarray, "sets parameters parameters"],
     free: Bool[np.ndarray, "sets parameters"],

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from hepml.inference.blinding import Placing
+from hepml.inference.blinding import DataEvents, Placing
 from hepml.inference.bootstrap import draw_replicas, replica_sums
 from hepml.inference.model import Model
 from hepml.inference.sources import Copy, Systematics, varied_contents
-from hepml.inference.templates import Templates, process_cells, split
+from hepml.inference.templates import Filled, Templates, split
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Repeated:
     Attributes:
         is_signal: which processes are signal.
         contents: expected events.
-        variance: Σ k w² of the background.
+        variance: Σ k w², entries of one event in a bin added up before squaring.
         varied: contents by the name of the source, down and up.
     """
 
     is_signal: Bool[np.ndarray, " processes"]
     contents: Float[np.ndarray, "replicas processes bins"]
-    variance: Float[np.ndarray, "replicas bins"]
+    variance: Float[np.ndarray, "replicas processes bins"]
     varied: Mapping[str, Float[np.ndarray, "2 replicas processes bins"]]
 
     @cached_property
@@ -44,10 +44,21 @@ class Repeated:
         """Of all processes."""
         return self.contents[:, ~self.is_signal].sum(axis=1)
 
+    @cached_property
+    def background_variance(self) -> Float[np.ndarray, "replicas bins"]:
+        """Of all processes."""
+        return self.variance[:, ~self.is_signal].sum(axis=1)
+
+    @property
+    def sample(self) -> Filled:
+        """The sample itself."""
+        varied = {name: x[:, 0] for name, x in self.varied.items()}
+        return Filled(self.contents[0], self.variance[0], varied)
+
     @property
     def effective(self) -> Float[np.ndarray, " bins"]:
         """How many events of equal weight would know the background as well: (Σw)²/Σw²."""
-        return self.background[0] ** 2 / self.variance[0]
+        return self.background[0] ** 2 / self.background_variance[0]
 
     def changes(self, source: str) -> Float[np.ndarray, "replicas bins"]:
         """Relative change of the background by a source, root mean square of down and up."""
@@ -67,7 +78,7 @@ class Repeated:
         return Repeated(
             self.is_signal,
             np.where(in_processes, self.contents[:1], self.contents),
-            np.where(broken, self.variance[:1], self.variance),
+            np.where(in_processes, self.variance[:1], self.variance),
             {name: np.where(in_processes, x[:, :1], x) for name, x in self.varied.items()},
         )
 
@@ -88,7 +99,7 @@ class Repeated:
                 else:
                     nominal, varied = self.contents[:, i], self.varied[name][:, :, i]
                     factors[:, :, i, k], shifts[:, :, i, k] = split(varied, nominal)
-        error = np.sqrt(self.variance) / self.background
+        error = np.sqrt(self.background_variance) / self.background
         return Model(self.contents, self.is_signal, error, factors, shifts)
 
 
@@ -116,14 +127,20 @@ def repeat(
         return sums.reshape(len(sums), number, bins + 1)[:, :, :bins]
 
     def fill(copy: Copy) -> np.ndarray:
-        where = process_cells(copy, place, bins)
+        where = _cells(copy, place, bins)
         return per_process(replica_sums(copy.events, where, cells, *drawn))
 
-    sums = draw_replicas(nominal.events, process_cells(nominal, place, bins), cells, *drawn)
+    sums = draw_replicas(nominal.events, _cells(nominal, place, bins), cells, *drawn)
     contents = per_process(sums.signal + sums.background)
     return Repeated(
         processes.signal,
         contents,
-        per_process(sums.background_variance).sum(axis=1),
+        per_process(sums.signal_variance + sums.background_variance),
         {source.name: varied_contents(source, contents, fill) for source in systematics.sources},
     ).mended()
+
+
+def _cells(copy: Copy, place: Placing, bins: int) -> Int[np.ndarray, " events"]:
+    """Bins of each process in turn, each with one more for what is in none of them."""
+    where = place(DataEvents(copy.events.fold, copy.variables))
+    return copy.process * (bins + 1) + where

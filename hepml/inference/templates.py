@@ -9,21 +9,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from hepml.errors import InputError
-from hepml.inference.blinding import DataEvents, Placing
-from hepml.inference.events import yields_of_events
 from hepml.inference.model import Model
-from hepml.inference.sources import (
-    Copy,
-    Normalisation,
-    Processes,
-    Source,
-    varied_contents,
-)
+from hepml.inference.sources import Normalisation, Processes, Source, Systematics
 
 NO_SHAPE = 1e-12  # largest relative change of a bin that is rounding
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Contents of the bins of each process.
+
+    Attributes:
+        contents: expected events.
+        variance: Σ w², entries of one event in a bin added up before squaring.
+        varied: contents by the name of the source, down and up.
+    """
+
+    contents: Float[np.ndarray, "processes bins"]
+    variance: Float[np.ndarray, "processes bins"]
+    varied: Mapping[str, Float[np.ndarray, "2 processes bins"]]
 
 
 @dataclass(frozen=True)
@@ -80,69 +87,31 @@ class Templates:
         return np.sqrt(np.square(chosen).sum(axis=0))
 
 
-def templates(
-    bins: int,
-    nominal: Copy,
-    place: Placing,
-    processes: Processes,
-    sources: tuple[Source, ...],
-) -> Templates:
-    """Fill the bins with the events of each process as they are and as they would be.
+def templates(filled: Filled, systematics: Systematics) -> Templates:
+    """Of the bins of each process, as they are and as they would be.
 
     Args:
-        bins: how many are fitted.
-        nominal: all events.
-        place: bin of each event of a copy; ``bins`` for none.
-        processes: of all events.
-        sources: of uncertainty.
+        filled: contents of the bins.
+        systematics: processes, and sources of uncertainty.
 
     Raises:
         InputError: if a variation leaves a bin without background, or negative.
     """
-    number = len(processes.names)
-    contents, variance = _filled(nominal, place, number, bins)
-    filled = {
-        source.name: varied_contents(
-            source, contents, lambda copy: _filled(copy, place, number, bins)[0]
-        )
-        for source in sources
-    }
+    processes, sources = systematics.processes, systematics.sources
     for source in sources:
-        _check(source, filled[source.name], contents, processes)
+        _check(source, filled.varied[source.name], filled.contents, processes)
     found = []
     for i, name in enumerate(processes.names):
+        contents, error = filled.contents[i], np.sqrt(filled.variance[i])
         effects = {
-            source.name: _effect(source, filled[source.name][:, i], contents[i])
+            source.name: _effect(source, filled.varied[source.name][:, i], contents)
             for source in sources
             if i in source.processes
         }
         acting = {key: effect for key, effect in effects.items() if _acts(effect)}
-        signal = bool(processes.signal[i])
-        found.append(Template(name, signal, contents[i], np.sqrt(variance[i]), acting))
+        found.append(Template(name, bool(processes.signal[i]), contents, error, acting))
     acting_sources = [s.name for s in sources if any(s.name in t.effects for t in found)]
     return Templates(tuple(found), tuple(acting_sources))
-
-
-def process_cells(copy: Copy, place: Placing, bins: int) -> Int[np.ndarray, " events"]:
-    """Bins of each process in turn, each with one more for what is in none of them."""
-    where = place(DataEvents(copy.events.fold, copy.variables))
-    return copy.process * (bins + 1) + where
-
-
-def _filled(
-    copy: Copy, place: Placing, number: int, bins: int
-) -> tuple[Float[np.ndarray, "processes bins"], Float[np.ndarray, "processes bins"]]:
-    """Contents and their variances."""
-    where = process_cells(copy, place, bins)
-    yields = yields_of_events(copy.events, where, number * (bins + 1))
-    contents, variance = (
-        x.reshape(number, bins + 1)[:, :bins]
-        for x in (
-            yields.signal + yields.background,
-            yields.signal_variance + yields.background_variance,
-        )
-    )
-    return contents, variance
 
 
 def _check(

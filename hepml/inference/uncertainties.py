@@ -30,16 +30,16 @@ class Uncertain:
     Attributes:
         systematics: all processes and sources, the normalisation of the background first.
         templates: of the bins that are fitted.
-        fitted: replicas of these bins.
-        counted: replicas of the working point, one bin.
-        changing: sources that do something to what is counted.
+        passed: of the working point, one bin.
+        fitted: replicas of the bins that are fitted.
+        counted: replicas of the working point.
     """
 
     systematics: Systematics
     templates: Templates
+    passed: Templates
     fitted: Repeated
     counted: Repeated
-    changing: tuple[str, ...]
 
     @property
     def replica_model(self) -> Model:
@@ -49,12 +49,12 @@ class Uncertain:
     @cached_property
     def counting(self) -> Float[np.ndarray, " replicas"]:
         """Relative uncertainty of the background at the working point, from all sources."""
-        changes = [self.counted.changes(name)[:, 0] for name in self.changing]
+        changes = [self.counted.changes(name)[:, 0] for name in self.passed.sources]
         return np.sqrt(np.sum(np.square(changes), axis=0)) + np.zeros(len(self.counted.contents))
 
     def changes(self) -> dict[str, Estimate]:
         """Source: relative uncertainty of the background at the working point."""
-        return {name: estimate(self.counted.changes(name)[:, 0]) for name in self.changing}
+        return {name: estimate(self.counted.changes(name)[:, 0]) for name in self.passed.sources}
 
 
 def uncertain(
@@ -76,15 +76,15 @@ def uncertain(
     Raises:
         InputError: if a variation leaves a bin without background, or negative.
     """
-    filled = []
-    for bins, place in (
-        (len(binning.yields.signal), placing(binning, selection)),
-        (1, working_point(selection)),
-    ):
-        made = templates(bins, nominal, place, systematics.processes, systematics.sources)
-        filled.append((made, repeat(bins, nominal, place, systematics, drawn)))
-    (fitted, of_bins), (counted, of_point) = filled
-    return Uncertain(systematics, fitted, of_bins, of_point, counted.sources)
+    fitted, counted = (
+        repeat(bins, nominal, place, systematics, drawn)
+        for bins, place in (
+            (len(binning.yields.signal), placing(binning, selection)),
+            (1, working_point(selection)),
+        )
+    )
+    of_bins, passed = (templates(filled.sample, systematics) for filled in (fitted, counted))
+    return Uncertain(systematics, of_bins, passed, fitted, counted)
 
 
 def require_events(uncertain: Uncertain, minimum: int) -> None:

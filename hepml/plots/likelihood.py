@@ -17,7 +17,12 @@ _LARGEST = 9.0
 class Profile:
     """One curve: t(µ) of an estimator of a method.
 
-    ``relative`` is σ(µ) over that of the method's own unbinned fit; None without one.
+    Attributes:
+        sigma: of µ, all sources of uncertainty profiled, as they are in t.
+        relative: over that of the method's own unbinned fit; None without one.
+        sigma_normalisation_only: with no source but the normalisation of the background; None where
+            the fit knows no sources.
+        relative_normalisation_only: likewise.
     """
 
     method: str
@@ -27,6 +32,8 @@ class Profile:
     t: np.ndarray
     sigma: float
     relative: float | None
+    sigma_normalisation_only: float | None = None
+    relative_normalisation_only: float | None = None
 
 
 @styled()

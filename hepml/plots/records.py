@@ -50,7 +50,7 @@ def scan(content: Mapping[str, Any]) -> Scan:
 def profiles(content: Mapping[str, Any]) -> tuple[Profile, ...]:
     """Of ``inference/<method>.json``."""
     curves = content["likelihood"]
-    best = next((curve["sigma"] for curve in curves if curve["estimator"] == "unbinned"), None)
+    best = next((curve for curve in curves if curve["estimator"] == "unbinned"), None)
     return tuple(
         Profile(
             method=content["method"],
@@ -59,10 +59,16 @@ def profiles(content: Mapping[str, Any]) -> tuple[Profile, ...]:
             mu=_floats(curve["mu"]),
             t=_floats(curve["t"]),
             sigma=curve["sigma"],
-            relative=curve["sigma"] / best if best else None,
+            relative=_relative("sigma", curve, best),
+            sigma_normalisation_only=curve["sigma_normalisation_only"],
+            relative_normalisation_only=_relative("sigma_normalisation_only", curve, best),
         )
         for curve in curves
     )
+
+
+def _relative(name: str, curve: Mapping[str, Any], best: Mapping[str, Any] | None) -> float | None:
+    return curve[name] / best[name] if best else None
 
 
 def interfering_profiles(content: Mapping[str, Any]) -> tuple[Profile, ...]:

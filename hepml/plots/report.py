@@ -80,9 +80,9 @@ _TEXTS = {
         "Minus twice the logarithm of the likelihood ratio against the signal strength",
         "How well the signal strength µ would be known, for identical events: −2Δln L of the "
         "unbinned fit, the fit of bins and the count beyond the threshold, on data as expected at "
-        "µ = 1. Narrower is better. All have the uncertainty of the background normalisation, none "
-        "the statistics of the simulation. The table has σ(µ) relative to the unbinned fit: what "
-        "binning and counting lose.",
+        "µ = 1. Narrower is better. Each profiles all sources of uncertainty, not the statistics "
+        "of the simulation, which a fit without bins has no like of. The table has σ(µ) relative "
+        "to the unbinned fit: what binning and counting lose.",
     ),
     "cutflow": (
         "Expected events after each step of the selection",

@@ -111,3 +111,15 @@ def test_too_little_simulated_background_is_warned_of(make_job):
     result, _ = evaluate(job, x, few)
     assert any("more simulated background is needed" in text for text in result.warnings)
     assert result.significance.exact is None or result.significance.exact.value > 0
+
+
+@pytest.mark.parametrize("method", ["mlp", "cuts"])
+def test_no_source_of_uncertainty_costs_nothing(method, rng, make_events, make_job):
+    events = make_events(2000, 2000, folds=4)
+    score = rng.normal(1.5 * events.signal, 1)[None]
+    cuts = (Cut(variable="x", keep="above"),) if method == "cuts" else ()
+    result, _ = evaluate(make_job(method, cuts, background_uncertainty=0.0), score, events)
+    ranking = result.nuisances.binned
+    assert ranking.z == ranking.z_without == result.significance.binned.value
+    assert not ranking.impacts
+    assert result.counting_uncertainty == 0

@@ -59,9 +59,9 @@ def made(identity, signal_weight, signal_events, background_weight):
 
 def numbers(nominal, systematics, replicas):
     """Z of three bins, and the relative change of the background in the tail, in all replicas."""
-    of_bins = templates(3, nominal, place, systematics.processes, systematics.sources)
     fitted = repeat(3, nominal, place, systematics, (replicas, 7))
     counted = repeat(1, nominal, tail, systematics, (replicas, 7))
+    of_bins = templates(fitted.sample, systematics)
     return discovery_significance(fitted.model(of_bins)), counted.changes("scale")[:, 0]
 
 
@@ -84,14 +84,35 @@ def test_other_events_are_worse_than_the_same(rng):
 
 def test_row_0_is_the_sample(rng):
     nominal, systematics = sample(rng, 500, again=True)
-    of_bins = templates(3, nominal, place, systematics.processes, systematics.sources)
-    of_sample = model_of(of_bins)
-    of_replicas = repeat(3, nominal, place, systematics, (2, 1)).model(of_bins)
+    drawn = repeat(3, nominal, place, systematics, (2, 1))
+    of_bins = templates(drawn.sample, systematics)
+    of_sample, of_replicas = model_of(of_bins), drawn.model(of_bins)
     for name in ("nominal", "relative_error"):
         assert getattr(of_replicas, name)[0] == pytest.approx(getattr(of_sample, name)[0])
     for name in ("factors", "shifts"):
         assert getattr(of_replicas, name)[:, 0] == pytest.approx(getattr(of_sample, name)[:, 0])
     assert not np.allclose(of_replicas.shifts[:, 1], of_sample.shifts[:, 0])
+
+
+def test_templates_are_sums_by_hand(rng):
+    nominal, systematics = sample(rng, 500, again=True)
+    made = templates(repeat(3, nominal, place, systematics, (2, 1)).sample, systematics)
+
+    def by_hand(copy, process, power=1):
+        chosen = copy.process == process
+        edges = [-np.inf, *EDGES, np.inf]
+        weight = copy.events.weight[chosen] ** power
+        return np.histogram(copy.variables[0, chosen], edges, weights=weight)[0]
+
+    for i, template in enumerate(made.processes):
+        assert template.nominal == pytest.approx(by_hand(nominal, i))
+        assert template.error**2 == pytest.approx(by_hand(nominal, i, 2))
+    signal, background = made.processes
+    assert not signal.effects
+    effect, change = background.effects["scale"], systematics.sources[0].change
+    for side, copy in enumerate((change.down, change.up)):
+        varied = effect.factors[side] * (background.nominal + effect.shifts[side])
+        assert varied == pytest.approx(by_hand(copy, 1))
 
 
 def test_bins_without_background_are_as_in_the_sample(rng):

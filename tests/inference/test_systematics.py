@@ -13,6 +13,7 @@ from hepml.config import Cut, Systematic
 from hepml.data.store import ColumnWriter
 from hepml.errors import InputError
 from hepml.inference.cautions import of_variations
+from hepml.inference.interpolation import Factors
 from hepml.inference.metrics import Estimate
 from hepml.inference.stage import infer
 from hepml.inference.varied import Varied
@@ -49,6 +50,7 @@ def analysis(tmp_path):
         weights = {"weight": weight, "weight_tilt_up": weight * tilt}
         weights["weight_tilt_down"] = weight * (2 - tilt)
         weights["weight_same_up"] = weights["weight_same_down"] = weight
+        weights |= {"weight_rate_up": 1.25 * weight, "weight_rate_down": 0.75 * weight}
         write(tmp_path / sample, sample, x, weights)
         data.append(tmp_path / sample)
         if sample == "qcd":
@@ -128,6 +130,55 @@ def test_counting_knows_all_sources(analysis, make_job):
     assert 0 < counted["tilt"]["error"] < 0.1 * tilt  # the same few hundred events, reweighted
     total = np.sqrt(0.03**2 + 0.2**2 + tilt**2)
     assert result["counting_uncertainty"] == pytest.approx(total)
+
+
+def test_curves_know_all_kinds_of_sources(analysis, make_job):
+    job = make_job(background_uncertainty=0.05)
+    systematics = {"xsec": NORM, "tilt": TILT, "scale": SCALE}
+    result, _ = run(analysis, job, systematics, analysis.varied)
+    plain, _ = run(analysis, job, {})
+    assert len(result["likelihood"]) == 4
+    ranking = result["nuisances"]["unbinned"]
+    assert result["likelihood"][0]["sigma"] == pytest.approx(ranking["sigma_mu"], rel=1e-9)
+    for curve, known in zip(result["likelihood"], plain["likelihood"], strict=True):
+        assert curve["sigma"] > 1.01 * curve["sigma_normalisation_only"]
+        assert curve["sigma_normalisation_only"] == pytest.approx(known["sigma"], rel=1e-9)
+        assert known["sigma_normalisation_only"] == known["sigma"]
+        assert np.interp(1, curve["mu"], curve["t"]) == pytest.approx(0, abs=0.01)
+        at = np.interp(known["mu"][-1], curve["mu"], curve["t"])  # which reach further
+        assert 1 < at < 0.98 * known["t"][-1]
+
+
+def test_a_source_that_changes_rates_alone_is_an_uncertain_normalisation(analysis, make_job):
+    """By weights of single events, 25 % up and down; the count's threshold is another one."""
+    by_setting, _ = run(analysis, make_job(background_uncertainty=0.25), {})
+    by_weights, _ = run(analysis, make_job(background_uncertainty=0.0), {"rate": TILT})
+    known, _ = run(analysis, make_job(background_uncertainty=0.0), {})
+    curves = [r["likelihood"] for r in (by_setting, by_weights, known)]
+    for one, other, least in zip(*curves, strict=True):
+        if one["estimator"] != "counting":
+            for name in ("mu", "t", "sigma"):
+                assert one[name] == pytest.approx(other[name], rel=1e-7, abs=1e-9)
+        assert other["sigma_normalisation_only"] == pytest.approx(least["sigma"], rel=1e-9)
+
+
+def test_sigma_by_counting_is_a_closed_form(analysis, make_job):
+    """σ² = (s + b)/s² + Σ (b δ/s)²: no source can be told from another in one bin."""
+    cuts = (Cut(variable="x", keep="above"),)
+    job = make_job("cuts", cuts, background_uncertainty=0.05)
+    result, _ = run(analysis, job, {"xsec": NORM, "tilt": TILT})
+    s, b = (result["working_point"][name]["yield"] for name in ("signal", "background"))
+    relative = {name: x["value"] for name, x in result["nuisances"]["counted"].items()}
+    slopes = {
+        name: float(Factors(np.array([1 - x]), np.array([1 + x]))(np.zeros(1)).slope[0])
+        for name, x in relative.items()
+    }
+    count = next(c for c in result["likelihood"] if c["estimator"] == "counting")
+    of_all = (s + b) / s**2 + sum((b * slope / s) ** 2 for slope in slopes.values())
+    assert len(slopes) == 3
+    assert count["sigma"] == pytest.approx(of_all**0.5, rel=1e-9)
+    of_one = (s + b) / s**2 + (b * slopes["background_normalisation"] / s) ** 2
+    assert count["sigma_normalisation_only"] == pytest.approx(of_one**0.5, rel=1e-9)
 
 
 def test_a_variation_that_does_nothing_is_said(analysis, make_job):

@@ -13,6 +13,7 @@ from hepml.plots.stage import (
     ReportSources,
     plot_cutflow,
     plot_histogram,
+    plot_likelihood,
     plot_llr,
     plot_ranking,
     plot_roc,
@@ -258,6 +259,7 @@ def write_method(root, method, title, llr):
             "unbinned": None,
             "closure": None if llr is None else made_up_closure(),
             "nuisances": made_up_nuisances(llr is not None),
+            "likelihood": made_up_curves(llr is not None),
             "mu": {"value": 1.0, "sigma": 0.31, "interval": [0.71, 1.33]},
             "limit": {"level": 0.95, "expected": [0.31, 0.42, 0.58, 0.82, 1.11]},
             "scan": scan,
@@ -267,6 +269,20 @@ def write_method(root, method, title, llr):
             "warnings": [],
         },
     )
+
+
+def made_up_curves(scored):
+    """Parabolas; further sources add 0.18 in quadrature to σ."""
+    sigmas = {"unbinned": 0.24, "binned": 0.252, "counting": 0.3, "all events": 0.48}
+    curves = []
+    for name, least in sigmas.items():
+        if scored or name != "unbinned":
+            sigma = np.hypot(least, 0.18)
+            mu = np.linspace(max(0.0, 1 - 3.2 * sigma), 1 + 3.2 * sigma, 33)
+            t = ((mu - 1) / sigma) ** 2
+            of_name = {"estimator": name, "mu": mu.tolist(), "t": t.tolist()}
+            curves.append(of_name | {"sigma": sigma, "sigma_normalisation_only": least})
+    return curves
 
 
 def made_up_nuisances(scored):
@@ -417,6 +433,7 @@ def draw_all(root, models, variables, caption):
     plot_summary(root / "comparison.json", caption, plots / "summary")
     plot_roc(methods, caption, plots / "roc")
     plot_significance(methods, caption, plots / "significance")
+    plot_likelihood(methods, caption, plots / "likelihood")
     plot_cutflow(samples, caption, plots / "cutflow")
     for variable in variables:
         plot_variable(samples, variable, LABELS[variable], caption, plots / f"variable_{variable}")

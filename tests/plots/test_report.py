@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from hepml.config import Systematic
 from hepml.plots.stage import write_report
 
 # elements of HTML that load what an attribute names
@@ -40,6 +41,7 @@ def figures(tmp_path):
     """One pixel for every figure: the page does not look inside."""
     stems = ["roc", "summary", "llr_mlp", "variable_tau32", "variable_jet_sdmass", "my_own"]
     stems += ["images_mlp", "saliency_mlp", "importance_transformer", "learning_curve"]
+    stems += ["likelihood"]
     paths = tuple(tmp_path / "plots" / f"{stem}.png" for stem in stems)
     for path in paths:
         path.parent.mkdir(exist_ok=True)
@@ -58,7 +60,7 @@ def write(analysis, tmp_path):
 
 def test_every_image_is_embedded_with_words_for_it(write, sources, figures):
     images = Page(write(replace(sources, figures=figures))).all_of("img")
-    assert len(images) == 10
+    assert len(images) == 11
     for image in images:
         kind, _, content = image["src"].partition(",")
         assert kind == "data:image/png;base64"
@@ -163,6 +165,32 @@ def test_numbers_stand_in_the_table_with_their_errors(write, sources):
     assert "< 0.61" in text
     assert "a4a9f0b" in text
     assert "0" * 64 in text
+
+
+def test_what_each_step_loses_is_relative_to_the_unbinned_fit_of_the_same_sources(
+    write, sources, figures, analysis
+):
+    drawn = replace(sources, figures=figures)
+    plain = re.sub(r"\s", "", Page(write(drawn)).text)
+    assert "σ(µ)withoutthestatistics" in plain
+    systematic = Systematic(samples=("qcd",), normalisation=0.2)
+    settings = analysis.model_copy(update={"systematics": {"xsec": systematic}})
+    text = re.sub(r"\s", "", Page(write(drawn, settings)).text)
+    of_all = "all0.30.3097(1.03)0.3499(1.17)0.5126(1.71)"
+    of_one = "backgroundnormalisation0.240.252(1.05)0.3(1.25)0.48(2.00)"
+    assert f"MLP{of_all}{of_one}" in text
+    assert "all–0.30970.34990.5126backgroundnormalisation–0.2520.30.48" in text
+    assert of_one not in plain
+    assert "MLPbackgroundnormalisation0.30.3097(1.03)0.3499(1.17)0.5126(1.71)" in plain
+
+
+def test_what_is_said_of_uncertainties_is_what_there_are(write, sources, analysis):
+    assert "The only systematic uncertainty is the background normalisation" in write(sources)
+    systematic = Systematic(samples=("qcd",), normalisation=0.2)
+    text = write(sources, analysis.model_copy(update={"systematics": {"xsec": systematic}}))
+    assert "The only systematic uncertainty" not in text
+    assert "slice and every source of uncertainty as nuisance parameters" in text
+    assert "(5 % and all systematics in quadrature)" in text
 
 
 def test_cuts_alone_make_a_report(write, sources, write_changed):

@@ -19,7 +19,7 @@ from hepml.plots.stage import (
 def test_every_figure_is_written_three_times(drawn):
     stems = {path.stem for path in (drawn / "plots").iterdir()}
     assert stems == {
-        *("summary", "roc", "significance", "cutflow"),
+        *("summary", "roc", "significance", "likelihood", "cutflow"),
         *("variable_tau32", "histogram_cuts", "histogram_mlp", "llr_mlp", "training_mlp"),
         *("ranking_cuts", "ranking_mlp"),
     }
@@ -46,6 +46,17 @@ def test_numbers_beside_the_roc_are_those_of_the_results(drawn, read_json):
     result = read_json(drawn / "inference" / "mlp.json")
     assert [curve["method"] for curve in numbers] == ["cuts", "mlp"]
     assert numbers[1]["background_efficiency"] == result["roc"]["background_efficiency"]
+
+
+def test_numbers_beside_the_likelihood_are_relative_to_the_unbinned_fit(drawn, read_json):
+    numbers = read_json(drawn / "plots" / "likelihood.json")
+    of_cuts, of_mlp = ([x for x in numbers if x["method"] == m] for m in ("cuts", "mlp"))
+    assert [x["relative"] for x in of_cuts] == [None] * 3
+    of_all_sources = [1, 1.032279, 1.166190, 1.708801]  # further ones add 0.18 to 0.24
+    assert [x["relative"] for x in of_mlp] == pytest.approx(of_all_sources, rel=1e-6)
+    assert [x["relative_normalisation_only"] for x in of_mlp] == pytest.approx([1, 1.05, 1.25, 2])
+    assert of_mlp[0]["sigma"] == pytest.approx(0.3)
+    assert of_mlp[0]["sigma_normalisation_only"] == pytest.approx(0.24)
 
 
 def test_cuts_alone_can_be_drawn(results, caption, tmp_path, write_changed):
