@@ -21,6 +21,10 @@ from hepml.inference.metrics import Estimate
 ROUNDING = 1e-12  # relative
 # P(k ≤ 0), P(k ≤ 1), ... of Poisson(1); beyond k = 18 nothing is left of a double's 53 bits
 _BELOW = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(19)])
+# k of the first 16 bits of a uniform number, and where the other bits decide: a table is several
+# times faster than a search, and half of an inference is spent here
+_COARSE = np.searchsorted(_BELOW, np.arange(2**16) / 2**16, side="right").astype(np.int64)
+_SPLIT = _COARSE != np.append(_COARSE[1:], len(_BELOW))
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,12 @@ def repeats(
     yield np.ones(len(identity), np.int64)
     for replica in range(replicas):
         key = np.random.SeedSequence((seed, replica)).generate_state(1, np.uint64)
-        uniform = (splitmix64(identity ^ key) >> np.uint64(11)) * 2.0**-53
-        yield np.searchsorted(_BELOW, uniform, side="right")
+        bits = splitmix64(identity ^ key)
+        first = (bits >> np.uint64(48)).astype(np.int64)
+        k = _COARSE[first]
+        split = np.flatnonzero(_SPLIT[first])
+        k[split] = np.searchsorted(_BELOW, (bits[split] >> np.uint64(11)) * 2.0**-53, side="right")
+        yield k
 
 
 def replica_sums(

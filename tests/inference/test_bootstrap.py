@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
+from hepml.data.folds import splitmix64
 from hepml.inference.bootstrap import Replicas, draw_replicas, repeats, spread
 from hepml.inference.counting import asimov_significance
 from hepml.inference.events import Events, yields_in_cells, yields_of_events
@@ -107,3 +109,12 @@ def test_yields_of_jets_of_one_event(rng):
     assert both.signal_variance == pytest.approx(once.signal_variance)
     assert both.background_variance == pytest.approx(once.background_variance)
     assert both.raw_background == pytest.approx(2 * once.raw_background)
+
+
+def test_repeats_are_quantiles_of_the_poisson_distribution(rng):
+    """k of each event is the quantile of its uniform number, whichever of its bits decide."""
+    identity = rng.integers(0, 2**63, 200_000).astype(np.uint64)
+    (_, drawn) = repeats(identity, 1, 5)
+    key = np.random.SeedSequence((5, 0)).generate_state(1, np.uint64)
+    uniform = (splitmix64(identity ^ key) >> np.uint64(11)) * 2.0**-53
+    np.testing.assert_array_equal(drawn, poisson.ppf(uniform, 1))
