@@ -24,7 +24,7 @@ _BELOW = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(19)])
 # k of the first 16 bits of a uniform number, and where the other bits decide: a table is several
 # times faster than a search, and half of an inference is spent here
 _COARSE = np.searchsorted(_BELOW, np.arange(2**16) / 2**16, side="right").astype(np.int64)
-_SPLIT = _COARSE != np.append(_COARSE[1:], len(_BELOW))
+_SPLIT = np.append(_COARSE[1:], len(_BELOW)) != _COARSE
 
 
 @dataclass(frozen=True)
