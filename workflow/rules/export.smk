@@ -25,6 +25,8 @@ rule export_network:
 rule export:
     input:
         expand(
-            f"{RESULTS}/export/{{model}}/fold{{fold}}.onnx", model=MODELS, fold=FOLDS
+            f"{RESULTS}/export/{{model}}/fold{{fold}}.onnx",
+            model=jobs.networks(ANALYSIS),
+            fold=FOLDS,
         ),
     localrule: True
