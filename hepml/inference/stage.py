@@ -140,7 +140,7 @@ def read_variable(
     """A variable of all simulated events, or of those that are chosen instead."""
     parts = [np.asarray(s[name])[(chosen or _simulated)(s)].astype(np.float64) for s in samples]
     for sample, values in zip(samples, parts, strict=True):
-        _check_finite(values, name, sample.folder, "data.invalid: drop")
+        check_finite(values, name, sample.folder, "data.invalid: drop")
     return np.concatenate(parts)
 
 
@@ -164,7 +164,7 @@ def read_ratios(
             )
         for name in ("llr", "llr_train"):
             values = table[name].to_numpy().astype(np.float64)[_simulated(sample)]
-            _check_finite(values, name, path, f"train {job.method} again, or look at its inputs")
+            check_finite(values, name, path, f"train {job.method} again, or look at its inputs")
             parts.append(values)
     return np.stack([np.concatenate(parts[::2]), np.concatenate(parts[1::2])])
 
@@ -195,13 +195,18 @@ def _data_reader(
             table = pq.read_table(path, columns=["fold", "llr"], filters=chosen)
             fold.append(table["fold"].to_numpy())
             score.append(table["llr"].to_numpy().astype(np.float64))
-            _check_finite(score[-1], "llr", path, f"look at the data inputs of {job.method}")
+            check_finite(score[-1], "llr", path, f"look at the data inputs of {job.method}")
         return DataEvents(np.concatenate(fold), np.concatenate(score)[None])
 
     return read_columns if job.cuts else read_scores
 
 
-def _check_finite(values: np.ndarray, column: str, source: Path, mend: str) -> None:
+def check_finite(values: np.ndarray, column: str, source: Path, mend: str) -> None:
+    """Refuse values of a column that are no numbers.
+
+    Raises:
+        InputError: naming the source, the column, how many they are, and the mend.
+    """
     broken = np.count_nonzero(~np.isfinite(values))
     if broken:
         raise InputError(

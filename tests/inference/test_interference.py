@@ -3,15 +3,21 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from hepml.artifacts import new_folder
 from hepml.config import Cut, Inference, Interference, InterferenceJob
 from hepml.data import interfering
+from hepml.data.store import ColumnWriter
 from hepml.errors import InputError
 from hepml.inference.events import Events
 from hepml.inference.goals import LargestSignificance
 from hepml.inference.interference.method import Observations, evaluate
+from hepml.inference.interference.results import INTERFERING
 from hepml.inference.interference.samples import Kind, Samples, densities
+from hepml.inference.interference.stage import fit_interference
 from hepml.inference.selection import select
 
 SIGMA = 0.2133302  # of µ at µ = 1, by the Fisher information of the exact densities
@@ -219,3 +225,75 @@ def test_negative_weights_are_kept_where_they_can_be(exact):
     assert fit.mu.value == pytest.approx(1, abs=3 * fit.mu.error)
     assert fit.mu.error > plain.mu.error
     assert fit.sigma == pytest.approx(SIGMA, rel=0.1)
+
+
+def write_files(folder, count=600):
+    """Columns and both scores of three samples; of the background a tenth are data."""
+    samples, llr, x = simulate(count, 3)
+    folders, scores, sbi_scores = {}, {}, {}
+    for kind, name in enumerate(("signal", "together", "background")):
+        own = samples.kind == kind
+        label = np.full(count, 0 if name == "background" else 1, np.int8)
+        if name == "background":
+            label[::10] = -1
+        identity = {
+            "event_id": np.arange(count, dtype=np.uint64) * 977 + kind,
+            "fold": (np.arange(count) % 5).astype(np.int8),
+            "label": label,
+        }
+        columns = identity | {"weight": samples.weight[own], "x": x[own, 0].astype(np.float32)}
+        folders[name] = folder / name
+        with new_folder(folders[name]) as made, ColumnWriter(made, ("x",)) as writer:
+            writer.append(columns)
+            writer.finish({})
+        for row, found in enumerate((scores, sbi_scores)):
+            table = identity | {"llr": llr[row, own], "llr_train": llr[row, own]}
+            found[name] = folder / f"{name}_{row}.parquet"
+            pq.write_table(pa.table(table), found[name])
+    return folders, scores, sbi_scores
+
+
+def fit_files(folder, files, **inference):
+    """What the stage writes."""
+    folders, scores, sbi_scores = files
+    settings = job().inference.model_copy(update=inference)
+    order = ("background", "signal", "together")  # not that of the kinds
+    given = tuple(tuple(each[name] for name in order) for each in (scores, sbi_scores))
+    fit_interference(
+        job().model_copy(update={"inference": settings}),
+        (folders["background"], folders["signal"]),
+        (folders["together"],),
+        given,
+        folder / "fit.json",
+    )
+    return INTERFERING.validate_json((folder / "fit.json").read_bytes())
+
+
+def test_files_are_read_and_data_only_when_unblind(tmp_path):
+    files = write_files(tmp_path)
+    blind = fit_files(tmp_path, files)
+    assert blind.observed is None
+    assert blind.yields["background"].value == pytest.approx(0.9 * interfering.BACKGROUND)
+    assert blind.yields["sbi"].value == pytest.approx(interfering.SBI)
+    opened = fit_files(tmp_path, files, unblind=True)
+    assert [fit.estimator for fit in opened.observed] == ["unbinned", "binned", "all events"]
+    assert opened.expected == blind.expected
+    path = files[2]["background"]
+    table = pq.read_table(path)
+    broken = np.where(table["label"].to_numpy() < 0, np.nan, table["llr"].to_numpy())
+    position = table.schema.get_field_index("llr")
+    pq.write_table(table.set_column(position, "llr", pa.array(broken)), path)
+    assert fit_files(tmp_path, files).expected == blind.expected
+    with pytest.raises(InputError, match=r"background_1.parquet: column llr holds 60 NaN"):
+        fit_files(tmp_path, files, unblind=True)
+
+
+def test_files_that_are_missing_are_asked_for(tmp_path):
+    folders, scores, _ = write_files(tmp_path)
+    data = (folders["background"], folders["signal"])
+    with pytest.raises(InputError, match="give the samples of role sbi with --sbi"):
+        fit_interference(job(), data, (), ((), ()), tmp_path / "fit.json")
+    some = tuple(scores[name] for name in ("background", "signal"))
+    with pytest.raises(InputError, match="3 samples but 2 score files; give --scores and --sbi-sc"):
+        fit_interference(job(), data, (folders["together"],), (some, some), tmp_path / "fit.json")
+    assert not (tmp_path / "fit.json").exists()

@@ -14,6 +14,7 @@ from hepml.inference.interference.method import Observations, evaluate
 from hepml.inference.interference.results import INTERFERING, Interfering
 from hepml.inference.interference.samples import Kind, Samples
 from hepml.inference.stage import (
+    check_finite,
     read_cut_variables,
     read_events,
     read_ratios,
@@ -90,7 +91,9 @@ def _observations(
 
 def _ratios_of_data(path: Path) -> Float[np.ndarray, " events"]:
     table = pq.read_table(path, columns=["label", "llr"])
-    return table["llr"].to_numpy()[table["label"].to_numpy() < 0].astype(np.float64)
+    values = table["llr"].to_numpy()[table["label"].to_numpy() < 0].astype(np.float64)
+    check_finite(values, "llr", path, "look at the data inputs of the network")
+    return values
 
 
 def _simulated(columns: Columns) -> Bool[np.ndarray, " events"]:
