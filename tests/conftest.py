@@ -110,6 +110,11 @@ class Workflow:
         return path
 
 
+@pytest.fixture(scope="session")
+def make_workflow():
+    return Workflow
+
+
 @pytest.fixture(scope="module")
-def workflow(tmp_path_factory):
-    return Workflow(tmp_path_factory.mktemp("workflow"))
+def workflow(make_workflow, tmp_path_factory):
+    return make_workflow(tmp_path_factory.mktemp("workflow"))

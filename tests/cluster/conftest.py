@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,12 +53,18 @@ class Process:
 
 
 class Run:
-    """The workflow in a folder of its own, with an analysis of seconds."""
+    """The workflow in a folder of its own, with an analysis of seconds.
+
+    Attributes:
+        targets: what is made.
+        printed: what Snakemake says while it is watched.
+    """
 
     targets = tuple(f"results/tiny/{name}.json" for name in ("comparison", "provenance"))
 
     def __init__(self, workflow, tiny):
         self.workflow, self.folder = workflow, workflow.folder
+        self.printed = self.folder / "printed.log"
         content = yaml.safe_load(tiny)
         # many epochs, to be stopped in
         content["models"]["mlp"]["training"] |= {"epochs": 60, "patience": 59}
@@ -68,12 +75,37 @@ class Run:
         """Through a batch system, whose jobs it looks at every second."""
         shutil.copy(HERE / "impatient.py", self.folder)
         settings = ["--configfile", self.config, "--workflow-profile", f"profiles/{profile}"]
+        settings += ["--max-status-checks-per-second", "10"]
         return [sys.executable, "impatient.py", *self.targets, *settings]
 
-    def adapt(self, profile, resources):
-        """Give rules other resources than a shipped profile does."""
+    def watched(self, command, step, environment=None):
+        """Run such a command to its end, and call ``step`` five times a second meanwhile."""
+        with self.printed.open("w") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=environment or self.workflow.environment,
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                deadline = time.monotonic() + 900
+                while process.poll() is None and time.monotonic() < deadline:
+                    step()
+                    time.sleep(0.2)
+            finally:
+                process.terminate()
+                process.wait(60)
+        assert process.returncode == 0, self.printed.read_text()[-6000:]
+
+    def adapt(self, profile, resources, **site):
+        """Give rules other resources than a shipped profile does, and a site its settings."""
         file = self.folder / f"profiles/{profile}/config.yaml"
-        content = yte.process_yaml(file.read_text(), require_use_yte=True)
+        text = file.read_text()
+        for key, value in site.items():
+            text, found = re.subn(rf"(?m)^  {key}: \S+", f"  {key}: {value}", text)
+            assert found == 1, key
+        content = yte.process_yaml(text, require_use_yte=True)
         for rule, words in resources.items():
             content["set-resources"].setdefault(rule, {}).update(words)
         file.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -94,6 +126,11 @@ class Run:
                     command = (folder / "cmdline").read_bytes().decode().split("\0")
                     yield Process(int(folder.name), command, environment)
 
+    def processes_of(self, job):
+        """Those of one job of Slurm."""
+        number = str(job.id)
+        return [p for p in self.processes() if p.environment.get("SLURM_JOB_ID") == number]
+
     def has_checkpoint(self, fold):
         kept = self.folder / f"results/tiny/training/mlp/fold{fold}.resume"
         return any(kept.glob("network0-*.safetensors"))
@@ -108,7 +145,13 @@ def make_run(tiny):
     return lambda workflow: Run(workflow, tiny)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def workflow(make_workflow, tmp_path_factory):
+    """That of the run without batch system."""
+    return make_workflow(tmp_path_factory.mktemp("workflow"))
+
+
+@pytest.fixture(scope="session")
 def local(workflow, make_run):
     """The comparison of a run without batch system."""
     run = make_run(workflow)
@@ -166,6 +209,8 @@ class Record:
     partition: str
     memory_mb: float
     minutes: int
+    tasks: int
+    cpus: int
     gpus: int
     restarts: int
 
@@ -187,6 +232,8 @@ def read_record(line):
         partition=field["Partition"],
         memory_mb=float(size) * {"M": 1, "G": 1024}[unit],
         minutes=60 * hours + minutes,
+        tasks=int(field["NumTasks"]),
+        cpus=int(field["NumCPUs"]),
         gpus=int(gpus[1]) if gpus else 0,
         restarts=int(field["Restarts"]),
     )
@@ -194,6 +241,32 @@ def read_record(line):
 
 class Slurm(BatchSystem):
     """A Slurm with two nodes and three GPUs on this machine."""
+
+    def tell(self, *command):
+        """Have one of Slurm's commands do something."""
+        subprocess.run(list(map(str, command)), check=True)
+
+    @contextlib.contextmanager
+    def away(self):
+        """Nobody answers in this block, and jobs go on."""
+        self.call("away")
+        try:
+            yield
+        finally:
+            done, printed = self.call("back")
+            assert done, printed
+
+    def submit(self, name, partition, gpus):
+        """A job that does nothing, on so many GPUs; the name is that of a rule in its record."""
+        words = [f"--comment=rule_{name}", f"--partition={partition}", f"--gpus={gpus}"]
+        self.tell("sbatch", *words, "--mem=100", "--time=1", "--output=/dev/null", "--wrap=true")
+
+    def release(self, job):
+        """Let a requeued job start at once.
+
+        By default Slurm waits two minutes, until its credentials of the first run expire.
+        """
+        self.tell("scontrol", "update", f"JobId={job.id}", "StartTime=now")
 
     def jobs(self):
         """Records of all jobs, those that have ended too, in the order of submission."""
@@ -240,7 +313,16 @@ def require(plugin):
         pytest.skip(f"its plugin is missing: pip install -c constraints.txt -e '.[{plugin}]'")
 
 
-@pytest.fixture(scope="module")
+PROFILES = os.environ.get("HEPML_CLUSTER", "slurm").split(",")
+
+
+@pytest.fixture(scope="module", params=[name for name in PROFILES if name.startswith("slurm")])
+def profile(request):
+    """The profiles for Slurm that were asked for."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
     require("slurm")
     slurm = Slurm("slurm_up.sh", tmp_path_factory.mktemp("slurm"))

@@ -2,6 +2,8 @@
 # A throw-away Slurm on one machine: two nodes, fake GPUs that are really scheduled (Debian, root, no systemd).
 #   slurm_up.sh install     the packages, about a minute
 #   slurm_up.sh up          starts munged, slurmctld and one slurmd per node
+#   slurm_up.sh away        stops slurmctld alone: nobody answers, jobs go on
+#   slurm_up.sh back        starts it again
 #   slurm_up.sh down        stops what it started, and nothing else
 # Settings come from the environment: BASE (a folder), NODES, CPUS, MEM_MB, GPUS, PORT0.
 set -euo pipefail
@@ -59,6 +61,8 @@ SwitchType=switch/none
 ReturnToService=2
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0
 MinJobAge=3600
@@ -72,6 +76,7 @@ AccountingStorageType=accounting_storage/none
 $(nodes)
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=08:00:00 DefMemPerCPU=500 State=UP
 PartitionName=gpu Nodes=n1 MaxTime=08:00:00 DefMemPerCPU=500 State=UP
+PartitionName=urgent Nodes=n1 MaxTime=08:00:00 DefMemPerCPU=500 State=UP PriorityTier=10
 X
     # Slurm 22.05 (Debian 12) starts without cgroups; from 23.11 on they must be disabled in so many words
     if [ "$(slurmd -V | grep -oE '[0-9]+' | head -1)" -ge 23 ]; then
@@ -128,6 +133,21 @@ stop() {
     done
 }
 
+away() {
+    stop "$BASE/run/slurmctld.pid"
+    true
+}
+
+back() {
+    slurmctld
+    for _ in $(seq 100); do
+        scontrol ping | grep -q 'is UP' && return
+        sleep 0.2
+    done
+    echo "slurmctld does not answer after 20 s: see $BASE/log" >&2
+    exit 4
+}
+
 down() {
     [ "$(readlink /etc/slurm/slurm.conf)" = "$BASE/etc/slurm.conf" ] && scancel -u root >/dev/null 2>&1
     local file
@@ -143,6 +163,8 @@ down() {
 case ${1:-} in
 install) install ;;
 up) up ;;
+away) set +e && away ;;
+back) back ;;
 down) set +e && down ;;
-*) sed -n 2,6p "$0" && exit 2 ;;
+*) sed -n 2,8p "$0" && exit 2 ;;
 esac

@@ -5,8 +5,6 @@ Only with ``HEPML_CLUSTER=htcondor``: Debian 12 has no package of it, and it tak
 
 import os
 import signal
-import subprocess
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,31 +46,18 @@ class Trouble:
 
 
 @pytest.fixture(scope="module")
-def disturbed(condor, workflow, make_run):
+def disturbed(condor, make_workflow, make_run):
     """The trouble of a run through HTCondor, and HTCondor's records of its jobs."""
     folder = condor.folder / "analysis"
     folder.mkdir()
-    run = make_run(type(workflow)(folder))
+    run = make_run(make_workflow(folder))
     environment = {"PYTHONPATH": run.workflow.environment["PYTHONPATH"]}
     command = condor.inside(run.command("htcondor"), environment)
     submitter = condor.folder.stat()
     for path in [folder, *folder.rglob("*")]:
         os.chown(path, submitter.st_uid, submitter.st_gid)
-    printed = condor.folder / "printed.log"
     trouble = Trouble(run)
-    with printed.open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env=condor.environment, stdout=log, stderr=log
-        )
-        try:
-            deadline = time.monotonic() + 900
-            while process.poll() is None and time.monotonic() < deadline:
-                trouble.make()
-                time.sleep(0.2)
-        finally:
-            process.terminate()
-            process.wait(60)
-    assert process.returncode == 0, printed.read_text()[-6000:]
+    run.watched(command, trouble.make, condor.environment)
     return trouble, condor.jobs()
 
 

@@ -3,9 +3,6 @@
 ``HEPML_CLUSTER=slurm-generic`` takes that profile instead of ``slurm``; both by a comma.
 """
 
-import os
-import subprocess
-import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +10,6 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.cluster
-PROFILES = os.environ.get("HEPML_CLUSTER", "slurm").split(",")
 # the first attempt at provenance will hang; no Python with its packages fits into the second
 TIGHT = {"provenance": {"mem_mb": "150 if attempt == 2 else 800 * attempt"}}
 
@@ -23,6 +19,7 @@ class Trouble:
     """What is done to a run: one training cancelled, one requeued, and a job that hangs.
 
     Attributes:
+        slurm: the batch system.
         run: what it is done to.
         cancelled: fold of the first training with a checkpoint.
         requeued: fold and job of the second.
@@ -31,6 +28,7 @@ class Trouble:
         cards: which CUDA_VISIBLE_DEVICES the processes of each training had.
     """
 
+    slurm: Any
     run: Any
     cancelled: str | None = None
     requeued: tuple[str, int] | None = None
@@ -42,20 +40,15 @@ class Trouble:
         """Do what can be done by now."""
         for job in jobs:
             if job.restarts and job.state == "PENDING" and not self.released:
-                # at once: by default Slurm waits until its credentials of the first run expire
-                tell("scontrol", "update", f"JobId={job.id}", "StartTime=now")
+                self.slurm.release(job)
                 self.released = True
             if job.state == "RUNNING" and job.rule == "train":
                 self._training(job)
             if job.state == "RUNNING" and job.rule == "provenance" and self.hung is None:
                 self._let_hang(job)
 
-    def _processes(self, job):
-        number = str(job.id)
-        return [p for p in self.run.processes() if p.environment.get("SLURM_JOB_ID") == number]
-
     def _training(self, job):
-        for process in self._processes(job):
+        for process in self.run.processes_of(job):
             if (fold := process.fold) is None:
                 continue
             self.cards[job.id].add(process.environment.get("CUDA_VISIBLE_DEVICES"))
@@ -63,52 +56,35 @@ class Trouble:
                 continue
             if self.cancelled is None:
                 process.stop()  # or it may be done before the scheduler has acted
-                tell("scancel", job.id)
+                self.slurm.tell("scancel", job.id)
                 self.cancelled = fold
             elif self.requeued is None and fold != self.cancelled:
                 process.stop()
-                tell("scontrol", "requeue", job.id)
+                self.slurm.tell("scontrol", "requeue", job.id)
                 self.requeued = fold, job.id
 
     def _let_hang(self, job):
         """Stop all processes, and bring the end of the job's time forward."""
-        for process in self._processes(job):
+        for process in self.run.processes_of(job):
             process.stop()
             self.hung = job.id
         if self.hung:
-            tell("scontrol", "update", f"JobId={job.id}", "EndTime=now")
+            self.slurm.tell("scontrol", "update", f"JobId={job.id}", "EndTime=now")
 
 
-def tell(*command):
-    subprocess.run(list(map(str, command)), check=True)
-
-
-@pytest.fixture(scope="module", params=[name for name in PROFILES if name.startswith("slurm")])
-def disturbed(request, slurm, tmp_path_factory, workflow, make_run):
+@pytest.fixture(scope="module")
+def disturbed(profile, slurm, tmp_path_factory, make_workflow, make_run):
     """A run through Slurm in which jobs are killed: its trouble, and the scheduler's records."""
-    run = make_run(type(workflow)(tmp_path_factory.mktemp("cluster")))
-    run.adapt(request.param, TIGHT)
+    run = make_run(make_workflow(tmp_path_factory.mktemp("cluster")))
+    run.adapt(profile, TIGHT)
     before = {job.id for job in slurm.jobs()}
-    printed = run.folder / "printed.log"
-    trouble = Trouble(run)
-    with printed.open("w") as log:
-        process = subprocess.Popen(
-            run.command(request.param),
-            cwd=run.folder,
-            env=run.workflow.environment,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            deadline = time.monotonic() + 900
-            while process.poll() is None and time.monotonic() < deadline:
-                trouble.make([job for job in slurm.jobs() if job.id not in before])
-                time.sleep(0.2)
-        finally:
-            process.terminate()
-            process.wait(60)
-    assert process.returncode == 0, printed.read_text()[-6000:]
-    return trouble, [job for job in slurm.jobs() if job.id not in before]
+    trouble = Trouble(slurm, run)
+
+    def records():
+        return [job for job in slurm.jobs() if job.id not in before]
+
+    run.watched(run.command(profile), lambda: trouble.make(records()))
+    return trouble, records()
 
 
 def of_rule(records, rule):

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import yte
 REPOSITORY = Path(__file__).parents[2]
 BATCH = ("slurm", "slurm-generic", "htcondor")
 STATUS = REPOSITORY / "profiles/slurm-generic/status.py"
+SUBMIT = REPOSITORY / "profiles/slurm-generic/submit.py"
 
 
 def profile(name, **site):
@@ -122,15 +122,49 @@ def test_limits_of_a_machine_never_take_a_gpu_away():
     ],
 )
 def test_the_status_script_survives_an_outage_of_the_scheduler(tmp_path, printed, error, expected):
-    query = tmp_path / "scontrol"
-    query.write_text(f"#!/bin/sh\necho '{printed}'\necho '{error}' >&2\n[ -z '{error}' ]\n")
-    query.chmod(0o755)
-    answer = subprocess.run(
-        [sys.executable, STATUS, "7"],
-        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    put(tmp_path / "scontrol", f"echo '{printed}'\necho '{error}' >&2\n[ -z '{error}' ]")
+    answer = call(STATUS, "7", commands=tmp_path)
+    assert answer.returncode == 0
+    assert answer.stdout.strip() == expected
+
+
+def put(command, script):
+    """A command of Slurm."""
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+
+
+def call(script, *words, commands):
+    """One of the scripts, as Snakemake calls it, where Slurm has these commands."""
+    return subprocess.run(
+        [script, *words],
+        env=os.environ | {"PATH": f"{commands}:{os.environ['PATH']}"},
         text=True,
         capture_output=True,
-        check=True,
+        check=False,
     )
-    assert answer.stdout.strip() == expected
-    assert os.access(STATUS, os.X_OK)
+
+
+def test_a_job_is_submitted_when_the_scheduler_is_back(tmp_path):
+    fail = "echo 'sbatch: error: Batch job submission failed: Unable to contact slurm controller"
+    fail += " (connect failure)' >&2; exit 1"
+    put(
+        tmp_path / "sbatch",
+        f"echo $* >> {tmp_path}/calls\nmkdir {tmp_path}/once && {{ {fail}; }}\necho 42",
+    )
+    answer = call(SUBMIT, "--gpus=2", "job.sh", commands=tmp_path)
+    assert (answer.returncode, answer.stdout) == (0, "42\n")
+    assert "the job will be submitted when it is back" in answer.stderr
+    assert (tmp_path / "calls").read_text() == "--parsable --gpus=2 job.sh\n" * 2
+
+
+# the answer may have been lost after the job was taken: a second one would write the same files
+@pytest.mark.parametrize(
+    "reason", ["Invalid partition name specified", "Socket timed out on send/recv operation"]
+)
+def test_no_job_is_submitted_twice(tmp_path, reason):
+    put(tmp_path / "sbatch", f"echo called >> {tmp_path}/calls\necho '{reason}' >&2\nexit 3")
+    answer = call(SUBMIT, "job.sh", commands=tmp_path)
+    assert (answer.returncode, answer.stdout) == (3, "")
+    assert reason in answer.stderr
+    assert (tmp_path / "calls").read_text() == "called\n"
