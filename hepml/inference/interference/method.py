@@ -7,7 +7,6 @@ from jaxtyping import Float, Integer
 from scipy.stats import chi2
 
 from hepml.config import InterferenceJob
-from hepml.data.entries import root_sum_square
 from hepml.errors import InputError
 from hepml.inference.events import Events
 from hepml.inference.goals import LargestSignificance
@@ -39,14 +38,12 @@ from hepml.inference.interference.samples import (
     log_densities,
     shares_of,
 )
-from hepml.inference.metrics import Estimate
+from hepml.inference.interference.summary import cautions, constants_of, mean_cut, yields_of
 from hepml.inference.quantities import Measured
 from hepml.inference.selection import passes, select
 
 POINTS = 17  # signal strengths at which toys are drawn
 CURVE = 201  # points of a curve of t(µ)
-LARGEST_CUT = 0.01  # mean relative change of the density of SBI
-LARGEST_BIAS = 0.2  # of µ, in units of its error
 LARGEST_LLR = 700.0
 
 
@@ -107,14 +104,14 @@ def evaluate(
     return Interfering(
         method=job.method,
         title=job.title,
-        yields=_yields(samples),
-        constants=_constants(learned, ways[0].spread),
-        cut_back=_cut_back(learned, samples),
+        yields=yields_of(samples),
+        constants=constants_of(learned, ways[0].spread),
+        cut_back=mean_cut(learned, samples),
         largest_mu=job.interference.largest_mu,
         toys=job.interference.toys,
         expected=expected,
         observed=observed if data else None,
-        warnings=_warnings(job, expected[0], _cut_back(learned, samples)),
+        warnings=cautions(job, expected[0], mean_cut(learned, samples)),
     )
 
 
@@ -232,64 +229,6 @@ def _fit(way: _Way, likelihood: InterferenceLikelihood, toys: Belt | None) -> In
         intervals=levels,
         curve=(mu.tolist(), [likelihood.t(float(x)) for x in mu]),
     )
-
-
-def _yields(samples: Samples) -> dict[str, Estimate]:
-    """Of all three, and of the interference, with errors of the simulation."""
-    total = expected_events(samples.kind, samples.weight)
-    variance = [
-        root_sum_square(samples.weight[samples.of(kind)], samples.event_id[samples.of(kind)]) ** 2
-        for kind in Kind
-    ]
-    found = {
-        kind.name.lower(): Estimate(float(total[kind]), float(variance[kind] ** 0.5))
-        for kind in Kind
-    }
-    interference = float(total[Kind.SBI] - total[Kind.SIGNAL] - total[Kind.BACKGROUND])
-    return found | {"interference": Estimate(interference, float(np.sqrt(np.sum(variance))))}
-
-
-def _constants(learned: Densities | None, spread: Spread) -> tuple[Estimate, Estimate] | None:
-    if learned is None or spread.constants is None:
-        return None
-    pairs = zip(learned.constants.tolist(), spread.constants.tolist(), strict=True)
-    first, second = (Estimate(value, error) for value, error in pairs)
-    return first, second
-
-
-def _cut_back(learned: Densities | None, samples: Samples) -> float | None:
-    """Mean over the events of SBI."""
-    if learned is None:
-        return None
-    of_sbi = samples.of(Kind.SBI)
-    return float(np.average(learned.cut_back[of_sbi], weights=samples.weight[of_sbi]))
-
-
-def _warnings(
-    job: InterferenceJob,
-    fit: InterferenceFit,
-    cut_back: float | None,
-) -> list[str]:
-    said = []
-    if cut_back is not None and abs(fit.mu.value - 1) > LARGEST_BIAS * fit.sigma:
-        said.append(
-            f"with interference the unbinned fit finds µ = {fit.mu.value:.2f} ± "
-            f"{fit.mu.error or 0:.2f} where it is 1: train on more events, or trust the binned fit"
-        )
-    if cut_back is not None and cut_back > LARGEST_CUT:
-        said.append(
-            "the learned interference is beyond ±2√(SB), which no amplitudes reach; to cut it back "
-            f"changes the density of SBI by {cut_back:.1%} on average: train on more events, or "
-            "trust the binned fit"
-        )
-    for level in fit.intervals:
-        chosen = level.neyman or level.wilks
-        if chosen[-1][1] > 0.999 * job.interference.largest_mu:
-            said.append(
-                f"with interference the {level.level:.1%} interval of µ ends at "
-                f"interference.largest_mu = {job.interference.largest_mu:g} only; raise it"
-            )
-    return said
 
 
 def _check_ratios(job: InterferenceJob, llr: Float[np.ndarray, "2 events"]) -> None:
