@@ -80,7 +80,7 @@ def test_a_signal_that_interferes(workflow):
             ("together", "sbi", "sbi", interfering.SBI),
         )
     }
-    changes = {"folds": 3, "interference": {"toys": 100}}
+    changes = {"interference": {"toys": 100}}
     config = workflow.config("oracle_interference", samples=events, **changes)
     workflow.run("--configfile", config)
     folder = workflow.folder / "results/oracle_interference"
@@ -100,7 +100,8 @@ def test_a_signal_that_interferes(workflow):
         np.stack([columns["exact_llr"], columns["exact_sbi_llr"]]),
     )
     best, learned = exact.expected[0], fits["mlp"]["unbinned"]
-    assert learned["sigma"] == pytest.approx(best.sigma, rel=0.15)
+    # trained on 6000 events of each kind, they claim a tenth more precision than there is
+    assert learned["sigma"] == pytest.approx(best.sigma, rel=0.2)
     assert learned["mu"]["value"] == pytest.approx(best.mu.value, abs=0.1)
     assert fits["mlp"]["binned"]["sigma"] < 1.1 * exact.expected[1].sigma
     assert fits["mlp"]["binned"]["sigma"] < 0.5 * fits["cuts"]["counting"]["sigma"]
@@ -111,7 +112,7 @@ def test_a_signal_that_interferes(workflow):
     # what SBI is normalised to is no matter of the networks of signal
     events["together"]["expected_events"] = 400
     config = workflow.config("oracle_interference", samples=events, **changes)
-    assert workflow.rerun("--configfile", config)["train"] == 3
+    assert workflow.rerun("--configfile", config)["train"] == 5
 
 
 def read_json(path):
