@@ -67,12 +67,8 @@ def shape_of_score(nominal: Copy, systematics: Systematics, job: InferenceJob) -
         InputError: if a ratio is too large for a number, or a varied density is not positive.
     """
     events, llr = nominal.events, nominal.variables[0]
+    require_ratio(job.method, llr)
     largest = float(llr.max())
-    if largest > LARGEST_LLR:
-        raise InputError(
-            f"inference: {job.method}: a log-likelihood ratio of {largest:.4g} is no ratio of "
-            "densities; look at the training (did its loss fall?) and at extreme inputs"
-        )
     cell, cells = _slices(llr)
     drawn = job.inference.replicas, job.seed
     sums = draw_replicas(events, cell, cells, *drawn)
@@ -95,6 +91,20 @@ def shape_of_score(nominal: Copy, systematics: Systematics, job: InferenceJob) -
         data,
         sources_of(*own, reference.score),
     )
+
+
+def require_ratio(method: str, llr: Float[np.ndarray, "..."]) -> None:
+    """Refuse logarithms whose exponential is no number.
+
+    Raises:
+        InputError: naming the method and the largest of them.
+    """
+    largest = float(llr.max())
+    if not largest <= LARGEST_LLR:
+        raise InputError(
+            f"inference: {method}: a log-likelihood ratio of {largest:.4g} is no ratio of "
+            "densities; look at the training (did its loss fall?) and at extreme inputs"
+        )
 
 
 def unbinned_result(shape: Shape | None) -> Unbinned | None:

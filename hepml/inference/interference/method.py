@@ -7,7 +7,6 @@ from jaxtyping import Float, Integer
 from scipy.stats import chi2
 
 from hepml.config import InterferenceJob
-from hepml.errors import InputError
 from hepml.inference.events import Events
 from hepml.inference.goals import LargestSignificance
 from hepml.inference.interference.bootstrap import Spread, spread_of_bins, spread_of_events
@@ -41,10 +40,10 @@ from hepml.inference.interference.samples import (
 from hepml.inference.interference.summary import cautions, constants_of, mean_cut, yields_of
 from hepml.inference.quantities import Measured
 from hepml.inference.selection import passes, select
+from hepml.inference.shapes import require_ratio
 
 POINTS = 17  # signal strengths at which toys are drawn
 CURVE = 201  # points of a curve of t(µ)
-LARGEST_LLR = 700.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def evaluate(
     if job.cuts:
         ways = [_by_cuts(job, samples, variables, data)]
     else:
-        _check_ratios(job, variables)
+        require_ratio(job.method, np.abs(variables))
         learned = densities(variables, samples.kind, samples.weight)
         ways = _by_ratios(job, samples, (variables, learned), data)
     expected, observed = [], []
@@ -147,20 +146,22 @@ def _by_ratios(
     """Every event by itself, bins of the most sensitive observable, and all events counted."""
     llr, learned = given
     settings, cells = job.interference, of_events(learned.terms, samples)
+    total = expected_events(samples.kind, samples.weight)
     observable = most_sensitive(learned.terms)
     edges = quantiles(observable, samples, settings.bins)
     bin_ = np.searchsorted(edges, observable, side="right")
     seen, in_bins, counted = None, None, None
     if data is not None:
-        terms = _terms_of_data(data, samples, learned)
+        logs = log_densities(data.variables, total)
+        terms = Terms(*shares_of(logs, np.log(learned.constants))[0])
         number = np.ones(len(data.fold))
         seen = InterferenceLikelihood(terms, cells.yields, number, settings.largest_mu)
         in_bins = np.searchsorted(edges, most_sensitive(terms), side="right")
         counted = 0 * in_bins
     binned = _binned(job, samples, bin_, len(edges) + 1, in_bins, "binned")
     group = groups_of(learned.terms)
-    logs = log_densities(llr, samples.kind, samples.weight)
     drawn = job.inference.replicas, job.seed
+    logs = log_densities(llr, total)
     spread = spread_of_events(samples, logs, group, settings.largest_mu, drawn)
     return [
         _Way("unbinned", cells, grouped(cells, group), spread, seen),
@@ -186,13 +187,6 @@ def _binned(
     if data is not None:
         seen = cells.likelihood(largest_mu, np.bincount(data[data >= 0], minlength=bins))
     return _Way(name, cells, cells, spread, seen)
-
-
-def _terms_of_data(data: Observations, samples: Samples, learned: Densities) -> Terms:
-    total = np.log(expected_events(samples.kind, samples.weight))
-    first, second = data.variables
-    logs = np.stack([total[0] + first, total[1] + second, 0 * first + total[2]])
-    return Terms(*shares_of(logs, np.log(learned.constants))[0])
 
 
 def _toys(job: InterferenceJob, cells: Cells) -> Belt | None:
@@ -229,12 +223,3 @@ def _fit(way: _Way, likelihood: InterferenceLikelihood, toys: Belt | None) -> In
         intervals=levels,
         curve=(mu.tolist(), [likelihood.t(float(x)) for x in mu]),
     )
-
-
-def _check_ratios(job: InterferenceJob, llr: Float[np.ndarray, "2 events"]) -> None:
-    worst = float(np.abs(llr).max())
-    if not worst < LARGEST_LLR:
-        raise InputError(
-            f"interference: {job.method}: a log-likelihood ratio of {worst:.4g} is no ratio of "
-            "densities; look at the training (did its loss fall?) and at extreme inputs"
-        )

@@ -107,7 +107,8 @@ def densities(
         InputError: if no constants make the shares add up to the expected numbers, because these
             have more interference than amplitudes can.
     """
-    return normalised(log_densities(llr, kind, weight), weight, expected_events(kind, weight))
+    total = expected_events(kind, weight)
+    return normalised(log_densities(llr, total), weight, total)
 
 
 def normalised(
@@ -138,12 +139,15 @@ def normalised(
 
 
 def log_densities(
-    llr: Float[np.ndarray, "2 events"],
-    kind: Integer[np.ndarray, " events"],
-    weight: Float[np.ndarray, " events"],
+    llr: Float[np.ndarray, "2 events"], total: Float[np.ndarray, "3"]
 ) -> Float[np.ndarray, "3 events"]:
-    """Of S, SBI and B over p(x|B), if the ratios are right as they are."""
-    logs = np.log(expected_events(kind, weight))
+    """Of S, SBI and B over p(x|B), if the ratios are right as they are.
+
+    Args:
+        llr: logarithms of both ratios.
+        total: expected events of S, SBI and B.
+    """
+    logs = np.log(total)
     return np.stack([logs[0] + llr[0], logs[1] + llr[1], np.full(llr.shape[1], logs[2])])
 
 
