@@ -155,6 +155,22 @@ def test_cuts_are_counted_where_they_pass(exact):
     assert fit.sigma > SIGMA
 
 
+def test_data_that_pass_the_cuts_are_counted(exact):
+    """One in 44 of the events of SBI, each worth 1/44: as many as are expected at µ = 1."""
+    samples, _, x, _ = exact
+    along = x.sum(axis=1)[None] / np.sqrt(interfering.DIMENSIONS)
+    cuts = job().model_copy(update={"cuts": (Cut(variable="along", keep="above"),)})
+    drawn = np.flatnonzero(samples.of(Kind.SBI))[::44]
+    data = Observations(samples.fold[drawn], along[:, drawn])
+    found = evaluate(cuts, samples, along, data)
+    (fit,), (expected,) = found.observed, found.expected
+    assert fit.estimator == "counting"
+    assert fit.mu.value == pytest.approx(1, abs=3 * expected.sigma)
+    nothing = Observations(data.fold[:0], data.variables[:, :0])
+    (empty,) = evaluate(cuts, samples, along, nothing).observed
+    assert empty.mu.value < fit.mu.value
+
+
 @pytest.mark.parametrize("mu", [1.0, 2.0])
 def test_data_are_fitted(mu, exact):
     """Data drawn with weights λ(µ)/SBI from the events of SBI of another sample."""

@@ -94,6 +94,7 @@ def evaluate(
         require_ratio(job.method, np.abs(variables))
         learned = densities(variables, samples.kind, samples.weight)
         ways = _by_ratios(job, samples, (variables, learned), data)
+    cut_back = mean_cut(learned, samples)
     expected, observed = [], []
     for way in ways:
         toys = _toys(job, way.toys)
@@ -105,12 +106,12 @@ def evaluate(
         title=job.title,
         yields=yields_of(samples),
         constants=constants_of(learned, ways[0].spread),
-        cut_back=mean_cut(learned, samples),
+        cut_back=cut_back,
         largest_mu=job.interference.largest_mu,
         toys=job.interference.toys,
         expected=expected,
         observed=observed if data else None,
-        warnings=cautions(job, expected[0], mean_cut(learned, samples)),
+        warnings=cautions(job, expected[0], cut_back),
     )
 
 
@@ -132,9 +133,11 @@ def _by_cuts(
         job.folds,
     )
     bounds = select(job.cuts, variables[:, compared], events, goal).bounds
-    passed = passes(variables, samples.fold, bounds)
-    seen = None if data is None else passes(data.variables, data.fold, bounds)
-    return _binned(job, samples, np.where(passed, 0, -1), 1, seen, "counting")
+    bin_ = np.where(passes(variables, samples.fold, bounds), 0, -1)
+    seen = None
+    if data is not None:
+        seen = np.where(passes(data.variables, data.fold, bounds), 0, -1)
+    return _binned(job, samples, bin_, 1, seen, "counting")
 
 
 def _by_ratios(
