@@ -21,6 +21,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 from worker import choose_clock, serve
 
+from hepml import kernels
 from hepml.config import DataJob, ParticleTransformer, Training
 from hepml.configfile import parse
 from hepml.data.stage import make_columns
@@ -110,7 +111,7 @@ class Hepml:
     def operations(self, number: int) -> dict[str, Any]:
         """Floating-point operations of the matrix products of inference per jet."""
         inputs, label = self.batches[number]
-        with FlopCounterMode(display=False) as counter:
+        with kernels.without_kernels(), FlopCounterMode(display=False) as counter:
             self._network().eval()(*inputs)
         return {"operations": counter.get_total_flops() / len(label)}
 
@@ -175,6 +176,7 @@ def main() -> None:
     """Serve until the requests end."""
     device, folder, batch = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
+    kernels.keep_freed_memory()  # as hepml train and hepml score do
     h = Hepml(device, folder, batch)
     jobs = (h.prepare, h.first_pass, h.next_pass, h.train, h.infer, h.logits, h.epoch, h.operations,
             h.multiply)  # fmt: skip

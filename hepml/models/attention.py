@@ -8,8 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hepml import kernels
+from hepml.models import fused
 from hepml.models.dropout import Dropout
-from hepml.models.packing import Places
+from hepml.models.packing import Group, Places
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,17 @@ class Block(nn.Module):
 
     def add_network(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
         """Residual step of the network."""
-        hidden = self.dropout(functional.gelu(self.widen(self.pre_network_norm(x))))
-        hidden = self.narrow(self.post_activation_norm(hidden))
+        hidden = self.narrow(self._activated(self.pre_network_norm(x)))
         return torch.addcmul(self.dropout(hidden), self.residual_scale, x)
+
+    def _activated(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows hidden"]:
+        """The normalised hidden layer."""
+        norm = self.post_activation_norm
+        if not (x.dim() == 2 and len(self.widen.bias) % kernels.LANES == 0 and kernels.fit_for(x)):
+            return norm(self.dropout(functional.gelu(self.widen(x))))
+        hidden = x @ self.widen.weight.T
+        factors = self.dropout.factors(hidden.shape) if self.dropout.active else None
+        return fused.gelu_norm(hidden, self.widen.bias, factors, norm)
 
 
 class ParticleBlock(Block):
@@ -99,10 +109,25 @@ class ParticleBlock(Block):
             group: which of them are of one jet.
             bias: added to the scores, (jets, heads or 1, length or 1, length).
         """
-        table = group.pad(self.qkv(self.pre_attention_norm(x))).unflatten(2, (3, self.heads, -1))
-        q, k, v = table.permute(2, 0, 3, 1, 4).contiguous()
-        mixed = self._attend(q, k, v, bias).transpose(1, 2).flatten(2)
-        return self.add_network(self.add_attention(x, group.unpad(mixed)))
+        qkv = self.qkv(self.pre_attention_norm(x))
+        depth = x.shape[-1] // self.heads
+        if isinstance(group, Group) and depth % kernels.LANES == 0 and kernels.fit_for(qkv, bias):
+            mixed = self._attend_packed(qkv, group, bias)
+        else:
+            table = group.pad(qkv).unflatten(2, (3, self.heads, -1))
+            q, k, v = table.permute(2, 0, 3, 1, 4).contiguous()
+            mixed = self._attend(q, k, v, bias).transpose(1, 2).flatten(2)
+            mixed = group.unpad(mixed)
+        return self.add_network(self.add_attention(x, mixed))
+
+    def _attend_packed(
+        self, qkv: Float[Tensor, "tokens three_widths"], group: Group, bias: Tensor
+    ) -> Float[Tensor, "tokens width"]:
+        """The same as :meth:`_attend`, straight from the tokens of a group."""
+        jets = kernels.Jets(group.firsts, group.lengths, self.heads, group.length)
+        scores = (len(group.lengths), self.heads, group.length, group.length)
+        factors = self.dropout.factors(scores) if self.dropout.active else None
+        return fused.attention(qkv, bias, factors, jets)
 
     def _attend(
         self,

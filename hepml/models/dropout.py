@@ -1,5 +1,8 @@
 """Dropout that costs next to nothing on a CPU."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -43,25 +46,30 @@ class Dropout(nn.Module):
         kept = words.view(torch.uint8)[:size] >= self.threshold
         self._pool = kept.float().mul_(256 / (256 - self.threshold))
 
-    def mask(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Factors for the values of a tensor on a CPU: 0 or 1/(1 - p)."""
-        if x.numel() > len(self._pool):
-            self.redraw(max(_POOL, 2 * x.numel()))
-        start = int(self._place() * (len(self._pool) - x.numel() + 1))
-        return self._pool[start : start + x.numel()].view(x.shape).to(x.dtype)
+    def factors(self, shape: Sequence[int]) -> Float[Tensor, "*shape"]:
+        """Factors for the values of a tensor on a CPU: 0 or 1/(1 - p); float32."""
+        number = math.prod(shape)
+        if number > len(self._pool):
+            self.redraw(max(_POOL, 2 * number))
+        start = int(self._place() * (len(self._pool) - number + 1))
+        return self._pool[start : start + number].view(*shape)
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Drop values in training, leave them alone otherwise."""
         if not self.active:
             return x
-        return functional.dropout(x, self.probability) if x.is_cuda else x * self.mask(x)
+        return (
+            functional.dropout(x, self.probability)
+            if x.is_cuda
+            else x * self.factors(x.shape).to(x.dtype)
+        )
 
     def add(
         self, to: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"]
     ) -> Float[Tensor, "*shape"]:
         """Give ``to`` + dropout(``x``), the step of a residual connection."""
         if self.active and x.is_cpu:
-            return torch.addcmul(to, x, self.mask(x))
+            return torch.addcmul(to, x, self.factors(x.shape).to(x.dtype))
         return to + self(x)
 
     def _place(self) -> float:

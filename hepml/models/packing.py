@@ -41,6 +41,7 @@ class Group:
     tokens: slice
     length: int  # places of a jet in the table
     lengths: Int[Tensor, " jets"]
+    firsts: Int[Tensor, " jets"]  # token of the group with which each jet begins
     slots: Int[Tensor, " tokens"]  # row of each token in the table (jets * length)
     rows: Int[Tensor, " places"]  # token in each row of the table; any token where there is none
     real: Bool[Tensor, "jets length"]
@@ -176,6 +177,7 @@ def _group(lengths: np.ndarray, jets: slice, device: torch.device) -> Group:
         tokens=slice(first, first + int(own.sum())),
         length=length,
         lengths=torch.from_numpy(own).to(device),
+        firsts=torch.from_numpy(np.cumsum(own) - own).to(device),
         slots=torch.from_numpy(slots).to(device),
         rows=torch.from_numpy(rows).to(device),
         real=torch.from_numpy(real).to(device),

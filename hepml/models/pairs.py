@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hepml import kernels
+from hepml.models import fused
 from hepml.models.batch_norm import BatchNorm, SharedBatchNorm
 from hepml.models.packing import Group, Packing
 from hepml.models.rows import Layer, infer_rows, row_moments, train_rows
@@ -28,27 +30,24 @@ class Pairs:
 
     i: Int[Tensor, " pairs"]  # tokens, in the sorted order of the packing
     j: Int[Tensor, " pairs"]
-    places: Int[Tensor, " places"]  # in the table (jets * length * length): ij, ii, then ji
     different: int  # pairs with i > j
 
 
 def find_pairs(group: Group) -> Pairs:
     """All pairs of real particles of each jet."""
-    device, length = group.slots.device, group.length
-    row, col = torch.tril_indices(length, length, -1, device=device)
-    jet, pair = (row < group.lengths[:, None]).nonzero(as_tuple=True)
-    i, j = row[pair], col[pair]
-    first = group.tokens.start + group.lengths.cumsum(0) - group.lengths
-    token = torch.arange(group.tokens.start, group.tokens.stop, device=device)
-    below = (jet * length + i) * length + j
-    above = (jet * length + j) * length + i
-    diagonal = group.slots * length + group.slots % length
+    jet, row, col = _below_diagonal(group)
+    first = group.tokens.start + group.firsts[jet]
+    token = torch.arange(group.tokens.start, group.tokens.stop, device=first.device)
     return Pairs(
-        i=torch.cat([first[jet] + i, token]),
-        j=torch.cat([first[jet] + j, token]),
-        places=torch.cat([below, diagonal, above]),
-        different=len(jet),
+        i=torch.cat([first + row, token]), j=torch.cat([first + col, token]), different=len(jet)
     )
+
+
+def _below_diagonal(group: Group) -> tuple[Tensor, Tensor, Tensor]:
+    """Jet, row and column of all pairs i > j, jet by jet and row by row."""
+    rows, cols = torch.tril_indices(group.length, group.length, -1, device=group.slots.device)
+    jet, pair = (rows < group.lengths[:, None]).nonzero(as_tuple=True)
+    return jet, rows[pair], cols[pair]
 
 
 @torch.no_grad()  # momenta are data
@@ -152,8 +151,14 @@ class PairEmbedding(nn.Module):
 def _table(
     embedded: Float[Tensor, "pairs heads"], pairs: Pairs, group: Group
 ) -> Float[Tensor, "jets heads length length"]:
+    """Both halves of a symmetric table per jet and head, -inf in columns without a particle."""
+    if kernels.fit_for(embedded):
+        return fused.pair_table(embedded, group.lengths, group.length)
     jets, length = group.real.shape
+    jet, row, col = _below_diagonal(group)
+    below, above = (jet * length + row) * length + col, (jet * length + col) * length + row
+    places = torch.cat([below, group.slots * length + group.slots % length, above])
     table = embedded.new_zeros(jets * length * length, embedded.shape[1])
-    table = table.index_copy(0, pairs.places, torch.cat([embedded, embedded[: pairs.different]]))
+    table = table.index_copy(0, places, torch.cat([embedded, embedded[: pairs.different]]))
     table = table.view(jets, length, length, embedded.shape[1]).permute(0, 3, 1, 2).contiguous()
     return table.masked_fill_(~group.real[:, None, None, :], -torch.inf)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hepml import kernels
 from hepml.models.batch_norm import Total, combined
 
 _ROWS = 4096  # of 64 float32: a megabyte
@@ -32,6 +33,11 @@ class Sums:
 
     gradient: Tensor
     product: Tensor
+
+    def add(self, gradient: Tensor, z: Tensor) -> None:
+        """Add some rows."""
+        self.gradient.add_(gradient.sum(0))
+        self.product.add_((gradient * z).sum(0))
 
 
 class First:
@@ -63,19 +69,27 @@ class First:
         self.deviation = (self.variance + eps).sqrt()
         self.factor = gain / self.deviation
         self._folded = (self.matrix * self.factor[:, None]).T.contiguous()
+        self._one = torch.ones_like(self.shift)
 
-    def normal(self, rows: slice) -> Tensor:
-        """Output of the batch norm."""
-        return torch.addmm(self.shift, self.x[rows], self._folded)
+    def gelu(self, rows: slice) -> Tensor:
+        """Output of the layer."""
+        return gelu(self.x[rows] @ self._folded, self._one, self.shift)
+
+    def gelu_and_slope(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Output of the layer, and its slope by what stands before the GELU."""
+        return gelu_and_slope(self.x[rows] @ self._folded, self._one, self.shift)
 
     def no_sums(self) -> Sums:
         """Sums over no rows."""
         return Sums(torch.zeros_like(self.shift), self.x.new_zeros(self.matrix.shape[::-1]))
 
-    def collect(self, sums: Sums, gradient: Tensor, rows: slice) -> None:
-        """Add rows to the sums."""
-        sums.gradient.add_(gradient.sum(0))
-        sums.product.addmm_(self.x[rows].T, gradient)
+    def before_gelu(
+        self, sums: Sums, gradient: Tensor, slope: Tensor, rows: slice, out: Tensor
+    ) -> None:
+        """Take a gradient from behind the GELU to before it; add it to the sums."""
+        torch.mul(gradient, slope, out=out)
+        sums.gradient.add_(out.sum(0))
+        sums.product.addmm_(self.x[rows].T, out)
 
     def gradients(self, sums: Sums) -> list[Tensor]:
         """Gradients of the input norm and the layer; the norm's chain rule is linear in a row."""
@@ -106,37 +120,46 @@ class Kept:
         self.weight, bias, gain, shift = parameters
         self.batch = batch
         self.z = empty(batch.here, len(bias), like=bias)
-        near, first, second = (torch.zeros_like(bias) for _ in range(3))
+        near = torch.zeros_like(bias)
+        sums = self.no_sums()
         for chunk, chosen in zip(before, chunks(batch.here), strict=True):
             if chosen.start == 0:  # moments are exact only of what is near zero
                 near = (chunk @ self.weight.T).mean(0)
-            z = torch.addmm(-near, chunk, self.weight.T, out=self.z[chosen])
-            first += z.sum(0)
-            second += (z * z).sum(0)
+            _keep(chunk @ self.weight.T, near, self.z[chosen], sums)
         here = max(1, batch.here)
-        self.mean = first / here
-        self.variance = (second / here - self.mean.square()).clamp_(min=0)
+        mean = sums.gradient / here
+        variance = (sums.product / here - mean.square()).clamp_(min=0)
         if batch.total is not None:  # what is near differs between the processes
-            mean = self.mean.double() + near
-            of_all = combined(batch.here, mean, self.variance, batch.total)
-            self.mean, self.variance = (of_all.mean - near).to(near), of_all.variance.to(near)
+            of_all = combined(batch.here, mean + near, variance, batch.total)
+            mean, variance = of_all.mean - near, of_all.variance
+        self.mean, self.variance = mean.to(bias), variance.to(bias)
         self.full_mean = self.mean + near + bias
         self.deviation = (self.variance + eps).sqrt()
         self.factor = gain / self.deviation
         self._constant = shift - self.mean * self.factor
 
-    def normal(self, rows: slice) -> Tensor:
-        """Output of the batch norm."""
-        return torch.addcmul(self._constant, self.z[rows], self.factor)
+    def gelu(self, rows: slice) -> Tensor:
+        """Output of the layer."""
+        return gelu(self.z[rows], self.factor, self._constant)
+
+    def gelu_and_slope(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Output of the layer, and its slope by what stands before the GELU."""
+        return gelu_and_slope(self.z[rows], self.factor, self._constant)
 
     def no_sums(self) -> Sums:
-        """Sums over no rows."""
-        return Sums(torch.zeros_like(self.mean), torch.zeros_like(self.mean))
+        """Sums over no rows, in double precision."""
+        nothing = self.z.new_zeros(2, self.z.shape[1], dtype=torch.float64)
+        return Sums(*nothing)
 
-    def collect(self, sums: Sums, gradient: Tensor, rows: slice) -> None:
-        """Add rows to the sums."""
-        sums.gradient.add_(gradient.sum(0))
-        sums.product.add_((gradient * self.z[rows]).sum(0))
+    def before_gelu(
+        self, sums: Sums, gradient: Tensor, slope: Tensor, rows: slice, out: Tensor
+    ) -> None:
+        """Take a gradient from behind the GELU to before it; add it to the sums."""
+        z = self.z[rows]
+        if _fit(gradient, slope, z, out):
+            kernels.row_chain(gradient, slope, z, out, sums.gradient, sums.product)
+        else:
+            sums.add(torch.mul(gradient, slope, out=out), z)
 
 
 class Backward:
@@ -152,8 +175,8 @@ class Backward:
 
     def __init__(self, layer: Kept, gradient: Tensor, sums: Sums) -> None:
         self._layer, self._gradient = layer, gradient
-        self.of_gain = (sums.product - layer.mean * sums.gradient) / layer.deviation
-        self.of_shift = sums.gradient
+        of_gain = (sums.product - layer.mean * sums.gradient) / layer.deviation
+        self.of_gain, self.of_shift = of_gain.to(layer.mean), sums.gradient.to(layer.mean)
         self.of_weight = torch.zeros_like(layer.weight)
         # those of this process are summed later; what reaches the input depends on all rows
         of_gain, of_shift = layer.batch.sum(torch.stack([self.of_gain, self.of_shift]))
@@ -163,8 +186,15 @@ class Backward:
 
     def through(self, rows: slice, before: Tensor) -> Tensor:
         """Gradient of the layer's input ``before``; adds up that of the weight."""
-        of_z = torch.addcmul(self._constant, self._gradient[rows], self._layer.factor)
-        of_z.addcmul_(self._layer.z[rows], self._slope, value=-1)
+        gradient, z = self._gradient[rows], self._layer.z[rows]
+        if _fit(gradient, z):
+            of_z = torch.empty_like(z)
+            kernels.row_norm_backward(
+                gradient, z, self._layer.factor, self._slope, self._constant, of_z
+            )
+        else:
+            of_z = torch.addcmul(self._constant, gradient, self._layer.factor)
+            of_z.addcmul_(z, self._slope, value=-1)
         self.of_weight.addmm_(of_z.T, before)
         return of_z @ self._layer.weight
 
@@ -173,21 +203,37 @@ class Backward:
         return [self.of_weight, torch.zeros_like(self.of_gain), self.of_gain, self.of_shift]
 
 
-def through_gelu(layer: First | Kept, sums: Sums, rows: slice, behind: Backward | Tensor) -> Tensor:
-    """Gradient of some rows between batch norm and GELU, added to the sums."""
-    normal = layer.normal(rows)
-    if isinstance(behind, Tensor):
-        gradient = torch.ops.aten.gelu_backward(behind[rows], normal)
-    else:
-        gradient = behind.through(rows, functional.gelu(normal))
-        torch.ops.aten.gelu_backward.grad_input(gradient, normal, grad_input=gradient)
-    layer.collect(sums, gradient, rows)
-    return gradient
+def through_gelu(
+    layer: First | Kept, sums: Sums, rows: slice, behind: Backward | Tensor, out: Tensor
+) -> None:
+    """Gradient of some rows between batch norm and GELU into ``out``, and into the sums."""
+    value, slope = layer.gelu_and_slope(rows)
+    gradient = behind[rows] if isinstance(behind, Tensor) else behind.through(rows, value)
+    layer.before_gelu(sums, gradient, slope, rows, out)
+
+
+def gelu(z: Tensor, factor: Tensor, constant: Tensor) -> Tensor:
+    """GELU(factor · z + constant)."""
+    if _fit(z):
+        value = torch.empty_like(z)
+        kernels.row_gelu(z, factor, constant, value)
+        return value
+    return torch.ops.aten.gelu_(torch.addcmul(constant, z, factor))
+
+
+def gelu_and_slope(z: Tensor, factor: Tensor, constant: Tensor) -> tuple[Tensor, Tensor]:
+    """GELU(factor · z + constant), and its slope by factor · z + constant."""
+    if _fit(z):
+        value, slope = torch.empty_like(z), torch.empty_like(z)
+        kernels.row_gelu(z, factor, constant, value, slope)
+        return value, slope
+    normal = torch.addcmul(constant, z, factor)
+    return functional.gelu(normal), torch.ops.aten.gelu_backward(torch.ones_like(z), normal)
 
 
 def outputs(layer: First | Kept, rows: int) -> Iterator[Tensor]:
     """Output of the GELU, chunk by chunk."""
-    return (torch.ops.aten.gelu_(layer.normal(chunk)) for chunk in chunks(rows))
+    return (layer.gelu(chunk) for chunk in chunks(rows))
 
 
 def empty(rows: int, width: int, like: Tensor) -> Tensor:
@@ -203,3 +249,20 @@ def empty(rows: int, width: int, like: Tensor) -> Tensor:
 def chunks(rows: int) -> Iterator[slice]:
     """So many rows, a cacheful at a time."""
     return (slice(first, min(first + _ROWS, rows)) for first in range(0, rows, _ROWS))
+
+
+def _keep(z: Tensor, near: Tensor, out: Tensor, sums: Sums) -> None:
+    """Put z less what is near it into ``out``; add that and its square."""
+    if _fit(z, out):
+        kernels.row_moments(z, near, out, sums.gradient, sums.product)
+    else:
+        sums.add(torch.sub(z, near, out=out), out)
+
+
+def _fit(*tensors: Tensor) -> bool:
+    """Whether kernels take these rows."""
+    return (
+        all(x.is_contiguous() for x in tensors)
+        and tensors[0].shape[1] % kernels.LANES == 0
+        and kernels.fit_for(*tensors)
+    )

@@ -23,6 +23,7 @@ from hepml.models.row_layers import (
     Kept,
     chunks,
     empty,
+    gelu,
     outputs,
     through_gelu,
 )
@@ -112,7 +113,7 @@ def infer_rows(
         for rows in chunks(len(x)):
             chunk = x[rows]
             for weight, bias in folded[:-1]:
-                chunk = torch.ops.aten.gelu_(torch.addmm(bias, chunk, weight))
+                chunk = gelu(chunk @ weight, torch.ones_like(bias), bias)
             weight, bias = folded[-1]
             torch.ops.aten.gelu_(torch.addmm(bias, chunk, weight, out=output[rows]))
     return output
@@ -145,8 +146,10 @@ class _Rows(torch.autograd.Function):
         ctx.save_for_backward(gain, shift, *parameters)
         ctx.layers = first, later
         ctx.mark_non_differentiable(*moments)
-        nothing = empty(0, len(fours[-1][1]), like=x)
-        return torch.cat([nothing, *outputs(last, len(x))]), *moments
+        output = empty(len(x), len(fours[-1][1]), like=x)
+        for rows, chunk in zip(chunks(len(x)), outputs(last, len(x)), strict=True):
+            output[rows] = chunk
+        return output, *moments
 
     @staticmethod
     @once_differentiable
@@ -158,13 +161,14 @@ class _Rows(torch.autograd.Function):
         for layer in reversed(later):
             sums, gradient = layer.no_sums(), torch.empty_like(layer.z)
             for rows in chunks(len(grad)):
-                gradient[rows] = through_gelu(layer, sums, rows, behind or grad)
+                through_gelu(layer, sums, rows, behind or grad, out=gradient[rows])
             if behind:
                 of_parameters = behind.gradients() + of_parameters
             behind = Backward(layer, gradient, sums)
         sums = first.no_sums()
         for rows in chunks(len(grad)):
-            through_gelu(first, sums, rows, behind or grad)
+            room = grad.new_empty(rows.stop - rows.start, len(first.shift))
+            through_gelu(first, sums, rows, behind or grad, out=room)
         if behind:
             of_parameters = behind.gradients() + of_parameters
         return None, None, None, *first.gradients(sums), *of_parameters

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float
 
+from hepml import kernels
 from hepml.artifacts import new_file
 from hepml.config import Model, inputs_of
 from hepml.data.store import Columns, open_columns
@@ -56,6 +57,7 @@ def score(
     Raises:
         InputError: if the networks are not one per fold, or a score is not finite.
     """
+    kernels.keep_freed_memory()
     trained = load_folds(models, factory)
     for network in trained:
         network.network.to(device)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from hepml import kernels
 from hepml.training.batches import Batches
 
 _COUNTED = 256  # events whose operations are counted
@@ -27,6 +28,8 @@ def machine(device: torch.device, processes: int) -> dict[str, object]:
     }
     if device.type == "cuda":
         costs["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
+    elif kernels.asked_for():
+        costs["kernels"] = kernels.description()
     return costs
 
 
@@ -44,7 +47,7 @@ def count_macs(network: nn.Module, events: Batches) -> float:
     )
     # the counter fails on views of parameters, which want a gradient even under no_grad
     fixed = {name: value.detach() for name, value in network.named_parameters()}
-    with FlopCounterMode(display=False) as counter:
+    with kernels.without_kernels(), FlopCounterMode(display=False) as counter:
         for inputs, _, _ in some.ordered(len(some)):
             functional_call(network, fixed, inputs)
     return counter.get_total_flops() / 2 / len(some)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from hepml.config import TrainingJob
+from hepml import kernels
+from hepml.config import ParticleTransformer, TrainingJob
 from hepml.data.folds import distinct
 from hepml.errors import InputError
 from hepml.jobs import member_job
@@ -88,8 +89,11 @@ def train_task(task: Task, output: Path, report: Report, checkpoints: Resumable)
         LostError: if another process has taken over the training.
         InterruptedTrainingError: if a signal ended it.
     """
+    kernels.keep_freed_memory()
     for note in notes(task):
         report(note)
+    if task.device.type == "cpu" and isinstance(task.job.model, ParticleTransformer):
+        report(f"kernels: {kernels.description()}")
     number = task.job.model.ensemble
     of_member = fingerprints(task.job, task.samples, task.fold, task.device, task.world.size)
     members = []

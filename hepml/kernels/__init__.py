@@ -1,0 +1,41 @@
+"""Kernels for CPUs: what PyTorch does in many passes over memory, done in one.
+
+They are C++, compiled once per machine by the compiler that is there. Where there is none, or on
+other devices and types of numbers, the same is computed by PyTorch's own operations.
+"""
+
+from hepml.kernels.calls import (
+    Jets,
+    attention,
+    attention_backward,
+    gelu_norm,
+    gelu_norm_backward,
+    pair_table,
+    pair_table_backward,
+    row_chain,
+    row_gelu,
+    row_moments,
+    row_norm_backward,
+)
+from hepml.kernels.library import LANES, asked_for, description, fit_for, without_kernels
+from hepml.kernels.memory import keep_freed_memory
+
+__all__ = [
+    "LANES",
+    "Jets",
+    "asked_for",
+    "attention",
+    "attention_backward",
+    "description",
+    "fit_for",
+    "gelu_norm",
+    "gelu_norm_backward",
+    "keep_freed_memory",
+    "pair_table",
+    "pair_table_backward",
+    "row_chain",
+    "row_gelu",
+    "row_moments",
+    "row_norm_backward",
+    "without_kernels",
+]

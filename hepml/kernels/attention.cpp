@@ -1,0 +1,197 @@
+// softmax(scale Q Kᵀ + bias) V of the particles of each jet (arXiv:1706.03762, Eq. 1), forwards and
+// backwards: the particles of a jet in one head and all scores among them stay in the cache.
+
+#include "lanes.h"
+
+#include <cmath>
+
+using namespace hepml;
+
+namespace {
+
+// Four rows: c[r][column] += Σ_k a[r, k] b[k][column], columns a multiple of LANES.
+// a[r, k] stands at a + r * row + k * step.
+template <int WIDE>
+inline void columns(const float *a, int64_t row, int64_t step, int64_t inner, const float *b,
+                    int64_t line, float *c, int64_t out) {
+    floats s[4][WIDE];
+    for (int r = 0; r < 4; r++)
+        for (int w = 0; w < WIDE; w++) s[r][w] = load(c + r * out + w * LANES);
+    for (int64_t k = 0; k < inner; k++) {
+        floats x[WIDE];
+        for (int w = 0; w < WIDE; w++) x[w] = load(b + k * line + w * LANES);
+        for (int r = 0; r < 4; r++)
+            for (int w = 0; w < WIDE; w++) s[r][w] += a[r * row + k * step] * x[w];
+    }
+    for (int r = 0; r < 4; r++)
+        for (int w = 0; w < WIDE; w++) store(c + r * out + w * LANES, s[r][w]);
+}
+
+inline void product(const float *a, int64_t row, int64_t step, int64_t inner, const float *b,
+                    int64_t line, float *c, int64_t out) {
+    int64_t n = 0;
+    for (; n + 2 * LANES <= line; n += 2 * LANES)
+        columns<2>(a, row, step, inner, b + n, line, c + n, out);
+    if (n < line) columns<1>(a, row, step, inner, b + n, line, c + n, out);
+}
+
+// Rows of `depth` numbers side by side, zeros after the n-th.
+inline void gather(const float *from, int64_t stride, int64_t n, int64_t rows, int64_t depth,
+                   float scale, float *to) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t d = 0; d < depth; d += LANES)
+            store(to + i * depth + d, load(from + i * stride + d) * scale);
+    std::memset(to + n * depth, 0, (rows - n) * depth * sizeof(float));
+}
+
+inline void scatter(const float *from, int64_t n, int64_t depth, float scale, float *to,
+                    int64_t stride) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t d = 0; d < depth; d += LANES)
+            store(to + i * stride + d, load(from + i * depth + d) * scale);
+}
+
+inline void transpose(const float *from, int64_t rows, int64_t depth, float *to) {
+    for (int64_t d = 0; d < depth; d++)
+        for (int64_t i = 0; i < rows; i++) to[d * rows + i] = from[i * depth + d];
+}
+
+}  // namespace
+
+extern "C" {
+
+// Sizes and places of the jets of a group, and where their biases stand in memory.
+struct Jets {
+    const int64_t *first;   // token of each jet
+    const int64_t *length;  // particles of each jet
+    int64_t jets, heads, depth;
+    int64_t line;                             // places of a row of scores, a multiple of 8
+    int64_t bias_jet, bias_head, bias_row;    // strides of the bias
+    float scale;
+    int64_t threads;
+};
+
+// qkv: (tokens, 3 * heads * depth). bias: (jets, heads, line, line) with the strides above, -inf
+// where there is no particle. factors: of dropout, (jets, heads, line, line), or null.
+// out: (tokens, heads * depth). norm: ln Σ exp of the scores, (tokens, heads), or null.
+void attention(const Jets *group, const float *qkv, const float *bias, const float *factors,
+               float *out, float *norm) {
+    const Jets &g = *group;
+    const int64_t width = g.heads * g.depth, stride = 3 * width, size = g.line * g.depth;
+    in_parts(g.jets, g.threads, [&](int64_t from, int64_t to, int64_t) {
+        std::vector<float> room(5 * size + 4 * g.line);
+        float *q = room.data(), *k = q + size, *v = k + size, *kt = v + size, *o = kt + size,
+              *p = o + size;
+        for (int64_t jet = from; jet < to; jet++)
+            for (int64_t head = 0; head < g.heads; head++) {
+                const int64_t n = g.length[jet], rows = round_up(n, 4), m = round_up(n, LANES);
+                const float *mine = qkv + g.first[jet] * stride + head * g.depth;
+                const float *b = bias + jet * g.bias_jet + head * g.bias_head;
+                const int64_t place = (jet * g.heads + head) * g.line * g.line;
+                gather(mine, stride, n, rows, g.depth, g.scale, q);
+                gather(mine + width, stride, n, m, g.depth, 1, k);
+                gather(mine + 2 * width, stride, n, m, g.depth, 1, v);
+                transpose(k, m, g.depth, kt);
+                std::fill(o, o + rows * g.depth, 0.0f);
+                for (int64_t i = 0; i < rows; i += 4) {
+                    for (int r = 0; r < 4; r++)
+                        std::copy_n(b + (i + r) * g.bias_row, m, p + r * m);
+                    product(q + i * g.depth, g.depth, 1, g.depth, kt, m, p, m);
+                    for (int r = 0; r < 4; r++) {
+                        float *s = p + r * m;
+                        floats top = load(s), total = all(0);
+                        for (int64_t j = LANES; j < m; j += LANES) top = larger(top, load(s + j));
+                        const float most = largest(top);
+                        for (int64_t j = 0; j < m; j += LANES) {
+                            floats e = exponential(load(s + j) - most);
+                            store(s + j, e);
+                            total += e;
+                        }
+                        const float whole = sum(total), inverse = 1 / whole;
+                        if (norm && i + r < n)
+                            norm[(g.first[jet] + i + r) * g.heads + head] = most + std::log(whole);
+                        for (int64_t j = 0; j < m; j += LANES) {
+                            floats e = load(s + j) * inverse;
+                            if (factors) e *= load(factors + place + (i + r) * g.line + j);
+                            store(s + j, e);
+                        }
+                    }
+                    product(p, m, 1, n, v, g.depth, o + i * g.depth, g.depth);
+                }
+                scatter(o, n, g.depth, 1, out + g.first[jet] * width + head * g.depth, width);
+            }
+    });
+}
+
+// Gradients of qkv and, unless null, of the bias (jets, heads, line, line), from that of the output.
+// With P the softmax and F the factors of dropout: dV = (PF)ᵀ dO, dS = P (F dO Vᵀ - Σ_j P F dO Vᵀ).
+void attention_backward(const Jets *group, const float *qkv, const float *bias,
+                        const float *factors, const float *norm, const float *gradient,
+                        float *of_qkv, float *of_bias) {
+    const Jets &g = *group;
+    const int64_t width = g.heads * g.depth, stride = 3 * width, size = g.line * g.depth;
+    in_parts(g.jets, g.threads, [&](int64_t from, int64_t to, int64_t) {
+        std::vector<float> room(9 * size + 2 * g.line * g.line);
+        float *q = room.data(), *k = q + size, *v = k + size, *go = v + size, *kt = go + size,
+              *vt = kt + size, *of_q = vt + size, *of_k = of_q + size, *of_v = of_k + size,
+              *p = of_v + size, *ds = p + g.line * g.line;
+        for (int64_t jet = from; jet < to; jet++)
+            for (int64_t head = 0; head < g.heads; head++) {
+                const int64_t n = g.length[jet], m = round_up(n, LANES);
+                const float *mine = qkv + g.first[jet] * stride + head * g.depth;
+                const float *b = bias + jet * g.bias_jet + head * g.bias_head;
+                const int64_t place = (jet * g.heads + head) * g.line * g.line;
+                gather(mine, stride, n, m, g.depth, g.scale, q);
+                gather(mine + width, stride, n, m, g.depth, 1, k);
+                gather(mine + 2 * width, stride, n, m, g.depth, 1, v);
+                gather(gradient + g.first[jet] * width + head * g.depth, width, n, m, g.depth, 1,
+                       go);
+                transpose(k, m, g.depth, kt);
+                transpose(v, m, g.depth, vt);
+                for (int64_t i = 0; i < m; i++) std::copy_n(b + i * g.bias_row, m, p + i * m);
+                std::fill(ds, ds + m * m, 0.0f);
+                for (int64_t i = 0; i < m; i += 4) {
+                    product(q + i * g.depth, g.depth, 1, g.depth, kt, m, p + i * m, m);
+                    product(go + i * g.depth, g.depth, 1, g.depth, vt, m, ds + i * m, m);
+                }
+                for (int64_t i = 0; i < n; i++) {
+                    float *s = p + i * m, *t = ds + i * m;
+                    const float whole = norm[(g.first[jet] + i) * g.heads + head];
+                    const float *f = factors ? factors + place + i * g.line : nullptr;
+                    floats along = all(0);
+                    for (int64_t j = 0; j < m; j += LANES) {
+                        floats e = exponential(load(s + j) - whole), x = load(t + j);
+                        if (f) x *= load(f + j);
+                        store(s + j, e);
+                        store(t + j, x);
+                        along += e * x;
+                    }
+                    const float mean = sum(along);
+                    for (int64_t j = 0; j < m; j += LANES) {
+                        floats e = load(s + j);
+                        store(t + j, e * (load(t + j) - mean));
+                        if (f) store(s + j, e * load(f + j));
+                    }
+                    if (!of_bias) continue;
+                    float *line = of_bias + place + i * g.line;
+                    std::copy_n(t, m, line);
+                    std::fill(line + m, line + g.line, 0.0f);
+                }
+                if (of_bias)
+                    std::fill(of_bias + place + n * g.line, of_bias + place + g.line * g.line, 0.0f);
+                std::fill(of_q, of_q + 3 * size, 0.0f);
+                for (int64_t i = 0; i < m; i += 4) {
+                    const int64_t at = i * g.depth;
+                    product(ds + i * m, m, 1, n, k, g.depth, of_q + at, g.depth);
+                    product(ds + i, 1, m, n, q, g.depth, of_k + at, g.depth);
+                    product(p + i, 1, m, n, go, g.depth, of_v + at, g.depth);
+                }
+                float *there = of_qkv + g.first[jet] * stride + head * g.depth;
+                scatter(of_q, n, g.depth, g.scale, there, stride);
+                scatter(of_k, n, g.depth, 1, there + width, stride);
+                scatter(of_v, n, g.depth, 1, there + 2 * width, stride);
+            }
+    });
+}
+
+}  // extern "C"

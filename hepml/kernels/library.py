@@ -1,0 +1,152 @@
+"""The compiled kernels: found, or compiled by the machine's own compiler and kept in a cache."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+LANES = 8  # widths are multiples of it
+SWITCH = "HEPML_KERNELS"  # "off": PyTorch's own operations
+
+_SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
+_HEADERS = sorted(Path(__file__).parent.glob("*.h"))
+# not -ffast-math: it would let the whole process round small numbers to zero, and lose NaN
+_FLAGS = [
+    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread"),
+    *("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"),
+    *("-freciprocal-math", "-ffp-contract=fast"),
+]
+_COMPILERS = ("c++", "g++", "clang++")
+_disabled = 0
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The library, or why there is none.
+
+    Attributes:
+        library: compiled; None if there is none.
+        description: by which compiler, or the reason.
+    """
+
+    library: ctypes.CDLL | None
+    description: str
+
+
+def fit_for(*tensors: Tensor) -> bool:
+    """Whether kernels take these: single precision on a CPU; not while a graph is captured."""
+    return (
+        all(x.is_cpu and x.dtype == torch.float32 for x in tensors)
+        and not _disabled
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and kernels().library is not None
+    )
+
+
+def asked_for() -> bool:
+    """Whether anything in this process could have used kernels."""
+    return kernels.cache_info().currsize > 0
+
+
+def description() -> str:
+    """What the kernels were compiled with, or why there are none."""
+    return kernels().description
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Let PyTorch's own operations do everything, where they are counted or compared."""
+    global _disabled
+    _disabled += 1
+    try:
+        yield
+    finally:
+        _disabled -= 1
+
+
+@lru_cache
+def kernels() -> Kernels:
+    """Find or compile the kernels, once per process."""
+    if os.environ.get(SWITCH, "").lower() in {"off", "0", "no"}:
+        return Kernels(None, f"none, {SWITCH} says so")
+    compiler = _compiler()
+    if compiler is None:
+        return Kernels(None, f"none, there is no C++ compiler ($CXX, {', '.join(_COMPILERS)})")
+    try:
+        version = _run([compiler, "--version"]).splitlines()[0]
+        path = _cached(compiler, version)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Kernels(None, f"none, {compiler} fails: {_message(error)}")
+    return Kernels(ctypes.CDLL(str(path)), f"compiled by {version}")
+
+
+def _compiler() -> str | None:
+    named = os.environ.get("CXX")
+    found = (shutil.which(name) for name in ([named] if named else _COMPILERS))
+    return next((path for path in found if path), None)
+
+
+def _cached(compiler: str, version: str) -> Path:
+    """The library for this compiler and processor; what is not there is compiled."""
+    parts = [*(p.read_text() for p in (*_HEADERS, *_SOURCES)), compiler, version, *_FLAGS,
+             _processor()]  # fmt: skip
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    name = f"kernels-{key[:16]}.so"
+    folder = _folder()
+    path = folder / name
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as room:  # no process sees a half of it
+            made = Path(room) / name
+            _run([compiler, *_FLAGS, "-o", str(made), *map(str, _SOURCES)])
+            made.replace(path)
+    return path
+
+
+def _folder() -> Path:
+    """The user's cache, or where that cannot be written a folder of this process alone."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hepml"
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=root):
+            return root
+    except OSError:
+        return _own_folder()
+
+
+@lru_cache
+def _own_folder() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="hepml-")
+    _kept.append(folder)
+    return Path(folder.name)
+
+
+_kept: list[tempfile.TemporaryDirectory[str]] = []  # removed as the process ends
+
+
+def _processor() -> str:
+    """What tells processors with other instructions apart: nodes of a cluster share the cache."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    known = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
+    return "\n".join([platform.machine(), platform.processor(), *sorted(set(known))])
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+
+
+def _message(error: Exception) -> str:
+    stderr = getattr(error, "stderr", None) or str(error)
+    return str(stderr).strip().splitlines()[0]

@@ -1,0 +1,81 @@
+// Elementwise parts of batch norm and GELU over very many rows, fewer passes than one by one.
+// All arrays are (rows, width), width a multiple of 8; sums over rows are in double precision.
+
+#include "lanes.h"
+
+using namespace hepml;
+
+namespace {
+
+constexpr int64_t TOGETHER = 64;  // rows whose sum is taken in single precision
+
+// Add Σ a and Σ a b over the rows; term(i, j, a, b) gives eight of each.
+template <class Term>
+void sum_rows(int64_t rows, int64_t width, double *first, double *second, Term term) {
+    std::vector<float> some(2 * width);
+    for (int64_t start = 0; start < rows; start += TOGETHER) {
+        std::fill(some.begin(), some.end(), 0.0f);
+        for (int64_t i = start; i < std::min(rows, start + TOGETHER); i++)
+            for (int64_t j = 0; j < width; j += LANES) {
+                floats a, b;
+                term(i, j, a, b);
+                add(some.data() + j, a);
+                add(some.data() + width + j, a * b);
+            }
+        for (int64_t j = 0; j < width; j++) {
+            first[j] += some[j];
+            second[j] += some[width + j];
+        }
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// out = z - near; add Σ out and Σ out².
+void row_moments(const float *z, const float *near, int64_t rows, int64_t width, float *out,
+                 double *first, double *second) {
+    sum_rows(rows, width, first, second, [=](int64_t i, int64_t j, floats &a, floats &b) {
+        const int64_t at = i * width + j;
+        a = b = load(z + at) - load(near + j);
+        store(out + at, a);
+    });
+}
+
+// value = gelu(factor z + constant), and its slope by factor z + constant unless null.
+void row_gelu(const float *z, const float *factor, const float *constant, int64_t rows,
+              int64_t width, float *value, float *slope) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < width; j += LANES) {
+            const int64_t at = i * width + j;
+            floats y = load(z + at) * load(factor + j) + load(constant + j), d;
+            store(value + at, slope ? gelu(y, d) : gelu(y));
+            if (slope) store(slope + at, d);
+        }
+}
+
+// out = gradient slope; add Σ out and Σ out z.
+void row_chain(const float *gradient, const float *slope, const float *z, int64_t rows,
+               int64_t width, float *out, double *first, double *second) {
+    sum_rows(rows, width, first, second, [=](int64_t i, int64_t j, floats &a, floats &b) {
+        const int64_t at = i * width + j;
+        a = load(gradient + at) * load(slope + at);
+        b = load(z + at);
+        store(out + at, a);
+    });
+}
+
+// out = factor gradient + constant - slope z: through a batch norm.
+void row_norm_backward(const float *gradient, const float *z, const float *factor,
+                       const float *slope, const float *constant, int64_t rows, int64_t width,
+                       float *out) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < width; j += LANES) {
+            const int64_t at = i * width + j;
+            store(out + at, load(gradient + at) * load(factor + j) + load(constant + j) -
+                                load(z + at) * load(slope + j));
+        }
+}
+
+}  // extern "C"

@@ -1,0 +1,106 @@
+"""Parts of attention blocks that a CPU computes in one pass, with their gradients."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from hepml import kernels
+
+
+def attention(
+    qkv: Float[Tensor, "tokens three_widths"],
+    bias: Float[Tensor, " jets #heads #line line"],
+    factors: Float[Tensor, "jets heads line line"] | None,
+    jets: kernels.Jets,
+) -> Float[Tensor, "tokens width"]:
+    """See :func:`hepml.kernels.attention`; differentiable once, by ``qkv`` and ``bias``."""
+    mixed: Tensor = _Attention.apply(qkv, bias, factors, jets)  # type: ignore[no-untyped-call]
+    return mixed
+
+
+def gelu_norm(
+    x: Float[Tensor, "rows width"],
+    bias: Float[Tensor, " width"],
+    factors: Float[Tensor, "rows width"] | None,
+    norm: nn.LayerNorm,
+) -> Float[Tensor, "rows width"]:
+    """Layer norm of factors · GELU(x + bias); differentiable once, by all but the factors."""
+    output: Tensor = _GeluNorm.apply(  # type: ignore[no-untyped-call]
+        x, bias, factors, norm.weight, norm.bias, norm.eps
+    )
+    return output
+
+
+def pair_table(
+    values: Float[Tensor, "pairs heads"], length: Int[Tensor, " jets"], line: int
+) -> Float[Tensor, "jets heads line line"]:
+    """See :func:`hepml.kernels.pair_table`; differentiable once, by ``values``."""
+    table: Tensor = _PairTable.apply(values, length, line)  # type: ignore[no-untyped-call]
+    return table
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        qkv: Tensor,
+        bias: Tensor,
+        factors: Tensor | None,
+        jets: kernels.Jets,
+    ) -> Tensor:
+        mixed, norm = kernels.attention(jets, qkv, bias, factors)
+        ctx.save_for_backward(qkv, bias, factors, norm)
+        ctx.jets = jets
+        return mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        qkv, bias, factors, norm = ctx.saved_tensors
+        of_qkv, of_bias = kernels.attention_backward(
+            ctx.jets, qkv, bias, factors, norm, gradient.contiguous(), ctx.needs_input_grad[1]
+        )
+        return of_qkv, of_bias, None, None
+
+
+class _GeluNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(  # noqa: PLR0913
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        bias: Tensor,
+        factors: Tensor | None,
+        gain: Tensor,
+        shift: Tensor,
+        eps: float,
+    ) -> Tensor:
+        output, moments = kernels.gelu_norm(x, bias, factors, gain, shift, eps)
+        ctx.save_for_backward(x, bias, factors, gain, moments)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        x, bias, factors, gain, moments = ctx.saved_tensors
+        of_x, of_parameters = kernels.gelu_norm_backward(
+            x, bias, factors, gain, moments, gradient.contiguous()
+        )
+        of_bias, of_gain, of_shift = of_parameters
+        return of_x, of_bias, None, of_gain, of_shift, None
+
+
+class _PairTable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, length: Tensor, line: int) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(length)
+        ctx.pairs = len(values)
+        return kernels.pair_table(length, line, values.T.contiguous().T)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        (length,) = ctx.saved_tensors
+        return kernels.pair_table_backward(length, ctx.pairs, gradient.contiguous()), None, None
