@@ -9,14 +9,15 @@ using namespace hepml;
 
 namespace {
 
-// Four rows: c[r][column] += Σ_k a[r, k] b[k][column], columns a multiple of LANES.
-// a[r, k] stands at a + r * row + k * step.
+// Four rows: c[r][column] = start[r][column] + Σ_k a[r, k] b[k][column], from 0 without a start.
+// a[r, k] stands at a + r * row + k * step; columns are a multiple of LANES.
 template <int WIDE>
 inline void columns(const float *a, int64_t row, int64_t step, int64_t inner, const float *b,
-                    int64_t line, float *c, int64_t out) {
+                    int64_t line, const float *start, int64_t start_row, float *c) {
     floats s[4][WIDE];
     for (int r = 0; r < 4; r++)
-        for (int w = 0; w < WIDE; w++) s[r][w] = load(c + r * out + w * LANES);
+        for (int w = 0; w < WIDE; w++)
+            s[r][w] = start ? load(start + r * start_row + w * LANES) : all(0);
     for (int64_t k = 0; k < inner; k++) {
         floats x[WIDE];
         for (int w = 0; w < WIDE; w++) x[w] = load(b + k * line + w * LANES);
@@ -24,15 +25,16 @@ inline void columns(const float *a, int64_t row, int64_t step, int64_t inner, co
             for (int w = 0; w < WIDE; w++) s[r][w] += a[r * row + k * step] * x[w];
     }
     for (int r = 0; r < 4; r++)
-        for (int w = 0; w < WIDE; w++) store(c + r * out + w * LANES, s[r][w]);
+        for (int w = 0; w < WIDE; w++) store(c + r * line + w * LANES, s[r][w]);
 }
 
 inline void product(const float *a, int64_t row, int64_t step, int64_t inner, const float *b,
-                    int64_t line, float *c, int64_t out) {
+                    int64_t line, float *c, const float *start = nullptr, int64_t start_row = 0) {
     int64_t n = 0;
+    auto from = [&] { return start ? start + n : nullptr; };
     for (; n + 2 * LANES <= line; n += 2 * LANES)
-        columns<2>(a, row, step, inner, b + n, line, c + n, out);
-    if (n < line) columns<1>(a, row, step, inner, b + n, line, c + n, out);
+        columns<2>(a, row, step, inner, b + n, line, from(), start_row, c + n);
+    if (n < line) columns<1>(a, row, step, inner, b + n, line, from(), start_row, c + n);
 }
 
 // Rows of `depth` numbers side by side, zeros after the n-th.
@@ -92,11 +94,10 @@ void attention(const Jets *group, const float *qkv, const float *bias, const flo
                 gather(mine + width, stride, n, m, g.depth, 1, k);
                 gather(mine + 2 * width, stride, n, m, g.depth, 1, v);
                 transpose(k, m, g.depth, kt);
-                std::fill(o, o + rows * g.depth, 0.0f);
                 for (int64_t i = 0; i < rows; i += 4) {
-                    for (int r = 0; r < 4; r++)
-                        std::copy_n(b + (i + r) * g.bias_row, m, p + r * m);
-                    product(q + i * g.depth, g.depth, 1, g.depth, kt, m, p, m);
+                    product(q + i * g.depth, g.depth, 1, g.depth, kt, m, p, b + i * g.bias_row,
+                            g.bias_row);
+                    float inverse[4];
                     for (int r = 0; r < 4; r++) {
                         float *s = p + r * m;
                         floats top = load(s), total = all(0);
@@ -107,16 +108,20 @@ void attention(const Jets *group, const float *qkv, const float *bias, const flo
                             store(s + j, e);
                             total += e;
                         }
-                        const float whole = sum(total), inverse = 1 / whole;
+                        const float whole = sum(total);
+                        inverse[r] = 1 / whole;
                         if (norm && i + r < n)
                             norm[(g.first[jet] + i + r) * g.heads + head] = most + std::log(whole);
-                        for (int64_t j = 0; j < m; j += LANES) {
-                            floats e = load(s + j) * inverse;
-                            if (factors) e *= load(factors + place + (i + r) * g.line + j);
-                            store(s + j, e);
-                        }
+                        for (int64_t j = 0; factors && j < m; j += LANES)
+                            store(s + j,
+                                  load(s + j) * load(factors + place + (i + r) * g.line + j));
                     }
-                    product(p, m, 1, n, v, g.depth, o + i * g.depth, g.depth);
+                    product(p, m, 1, n, v, g.depth, o + i * g.depth);
+                    for (int r = 0; r < 4; r++)
+                        for (int64_t d = 0; d < g.depth; d += LANES) {
+                            float *x = o + (i + r) * g.depth + d;
+                            store(x, load(x) * inverse[r]);
+                        }
                 }
                 scatter(o, n, g.depth, 1, out + g.first[jet] * width + head * g.depth, width);
             }
@@ -148,11 +153,10 @@ void attention_backward(const Jets *group, const float *qkv, const float *bias,
                        go);
                 transpose(k, m, g.depth, kt);
                 transpose(v, m, g.depth, vt);
-                for (int64_t i = 0; i < m; i++) std::copy_n(b + i * g.bias_row, m, p + i * m);
-                std::fill(ds, ds + m * m, 0.0f);
                 for (int64_t i = 0; i < m; i += 4) {
-                    product(q + i * g.depth, g.depth, 1, g.depth, kt, m, p + i * m, m);
-                    product(go + i * g.depth, g.depth, 1, g.depth, vt, m, ds + i * m, m);
+                    product(q + i * g.depth, g.depth, 1, g.depth, kt, m, p + i * m,
+                            b + i * g.bias_row, g.bias_row);
+                    product(go + i * g.depth, g.depth, 1, g.depth, vt, m, ds + i * m);
                 }
                 for (int64_t i = 0; i < n; i++) {
                     float *s = p + i * m, *t = ds + i * m;
@@ -179,12 +183,11 @@ void attention_backward(const Jets *group, const float *qkv, const float *bias,
                 }
                 if (of_bias)
                     std::fill(of_bias + place + n * g.line, of_bias + place + g.line * g.line, 0.0f);
-                std::fill(of_q, of_q + 3 * size, 0.0f);
                 for (int64_t i = 0; i < m; i += 4) {
                     const int64_t at = i * g.depth;
-                    product(ds + i * m, m, 1, n, k, g.depth, of_q + at, g.depth);
-                    product(ds + i, 1, m, n, q, g.depth, of_k + at, g.depth);
-                    product(p + i, 1, m, n, go, g.depth, of_v + at, g.depth);
+                    product(ds + i * m, m, 1, n, k, g.depth, of_q + at);
+                    product(ds + i, 1, m, n, q, g.depth, of_k + at);
+                    product(p + i, 1, m, n, go, g.depth, of_v + at);
                 }
                 float *there = of_qkv + g.first[jet] * stride + head * g.depth;
                 scatter(of_q, n, g.depth, g.scale, there, stride);
