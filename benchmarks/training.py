@@ -120,7 +120,10 @@ def cases(options: argparse.Namespace) -> list[Case]:
     amp = options.device == "cuda"
     part = {"training": options.epoch_jets, "validation": options.epoch_jets // 4}
     found = [
-        Case("first pass, stream", ("first_pass", {"mode": "stream"}), ("first_pass", {}), 4),
+        *(
+            Case(f"first pass, {mode}", ("first_pass", {"mode": mode}), ("first_pass", {}), 4)
+            for mode in ("stream", "default")
+        ),
         Case("second pass, stream", ("next_pass", {"mode": "stream", "jets": jets}),
              ("next_pass", {})),
         *(

@@ -17,13 +17,12 @@ from hepml.kernels.calls import (
     row_moments,
     row_norm_backward,
 )
-from hepml.kernels.library import LANES, asked_for, description, fit_for, without_kernels
+from hepml.kernels.library import LANES, description, fit_for, without_kernels
 from hepml.kernels.memory import keep_freed_memory
 
 __all__ = [
     "LANES",
     "Jets",
-    "asked_for",
     "attention",
     "attention_backward",
     "description",

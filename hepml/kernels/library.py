@@ -55,11 +55,6 @@ def fit_for(*tensors: Tensor) -> bool:
     )
 
 
-def asked_for() -> bool:
-    """Whether anything in this process could have used kernels."""
-    return kernels.cache_info().currsize > 0
-
-
 def description() -> str:
     """What the kernels were compiled with, or why there are none."""
     return kernels().description

@@ -28,8 +28,6 @@ def machine(device: torch.device, processes: int) -> dict[str, object]:
     }
     if device.type == "cuda":
         costs["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
-    elif kernels.asked_for():
-        costs["kernels"] = kernels.description()
     return costs
 
 

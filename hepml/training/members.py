@@ -10,15 +10,7 @@ from hepml.config import TrainingJob
 # of one network, in model.json: what its training did, and where it ran
 RECORD = (
     *("history", "best_epoch", "seconds", "events_per_second", "precision"),
-    *(
-        "device",
-        "device_name",
-        "processes",
-        "threads",
-        "kernels",
-        "peak_memory_mb",
-        "peak_gpu_memory_mb",
-    ),
+    *("device", "device_name", "processes", "threads", "peak_memory_mb", "peak_gpu_memory_mb"),
 )
 
 

@@ -92,7 +92,7 @@ def train_task(task: Task, output: Path, report: Report, checkpoints: Resumable)
     kernels.keep_freed_memory()
     for note in notes(task):
         report(note)
-    if task.device.type == "cpu" and isinstance(task.job.model, ParticleTransformer):
+    if _has_kernels(task):
         report(f"kernels: {kernels.description()}")
     number = task.job.model.ensemble
     of_member = fingerprints(task.job, task.samples, task.fold, task.device, task.world.size)
@@ -191,6 +191,7 @@ def _save(task: Task, members: Sequence[_Member], output: Path, calibration: Cal
         "training_events": len(task.training),
         "calibration": calibration.record(),
     }
+    record |= {"kernels": kernels.description()} if _has_kernels(task) else {}
     record |= task.unseen.record() if task.unseen else {}
     trained = Trained(network.cpu(), task.job, task.fold, task.log_prior_odds, calibration.line)
     save(output, trained, record)
@@ -212,6 +213,11 @@ def _calibration(task: Task, network: nn.Module) -> Calibration:
         raise InputError(
             f"{error} in fold {stop}; lower learning_rate, or look for extreme features"
         ) from None
+
+
+def _has_kernels(task: Task) -> bool:
+    """Whether there are kernels for this network where it trains, if they can be compiled."""
+    return task.device.type == "cpu" and isinstance(task.job.model, ParticleTransformer)
 
 
 def _prefixed(report: Report, name: str) -> Report:
