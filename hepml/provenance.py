@@ -33,9 +33,17 @@ def code_digest(module: str) -> str:
         source = _source(name)
         digest.update(name.encode())
         digest.update(_meaning(source).encode())
-        for template in sorted(source.parent.glob(f"{source.stem}.*.j2")):
-            digest.update(template.read_bytes())
+        for other in _other_sources(source):
+            digest.update(other.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _other_sources(source: Path) -> list[Path]:
+    """What belongs to a module and is not Python: its template, the C++ of a package."""
+    beside = list(source.parent.glob(f"{source.stem}.*.j2"))
+    if source.name == "__init__.py":
+        beside += [*source.parent.glob("*.cpp"), *source.parent.glob("*.h")]
+    return sorted(beside)
 
 
 def _imported(module: str) -> set[str]:

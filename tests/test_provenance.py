@@ -29,8 +29,9 @@ def _digest(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "__file__", str(folder / "provenance.py"))
     cached = (code_digest, provenance._direct_imports, provenance._source, provenance._meaning)
 
-    def digest(**changes):
-        for name, text in (BASE | {f"{k}.py": v for k, v in changes.items()}).items():
+    def digest(others=None, **changes):
+        changed = {f"{k}.py": v for k, v in changes.items()} | (others or {})
+        for name, text in (BASE | changed).items():
             (folder / name).write_text(text)
         for function in cached:
             function.cache_clear()
@@ -58,6 +59,11 @@ def test_the_same_code_has_the_same_digest(digest):
 )
 def test_what_cannot_change_a_result_does_not_count(digest, change):
     assert digest(**change) == digest()
+
+
+def test_kernels_of_an_imported_package_count(digest):
+    found = {digest(top="import fakepackage\n", others={"kernel.cpp": text}) for text in ("1", "2")}
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(

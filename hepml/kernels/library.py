@@ -81,10 +81,10 @@ def kernels() -> Kernels:
         return Kernels(None, f"none, there is no C++ compiler ($CXX, {', '.join(_COMPILERS)})")
     try:
         version = _run([compiler, "--version"]).splitlines()[0]
-        path = _cached(compiler, version)
+        library = ctypes.CDLL(str(_cached(compiler, version)))
     except (OSError, subprocess.SubprocessError) as error:
         return Kernels(None, f"none, {compiler} fails: {_message(error)}")
-    return Kernels(ctypes.CDLL(str(path)), f"compiled by {version}")
+    return Kernels(library, f"compiled by {version}")
 
 
 def _compiler() -> str | None:
@@ -131,11 +131,11 @@ _kept: list[tempfile.TemporaryDirectory[str]] = []  # removed as the process end
 
 
 def _processor() -> str:
-    """What tells processors with other instructions apart: nodes of a cluster share the cache."""
+    """What tells machines apart that cannot run the same library: a cluster shares the cache."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     known = [line for line in lines if line.startswith(("model name", "flags", "Features"))]
-    return "\n".join([platform.machine(), platform.processor(), *sorted(set(known))])
+    return "\n".join([platform.machine(), *platform.libc_ver(), *sorted(set(known))])
 
 
 def _run(command: list[str]) -> str:

@@ -81,6 +81,22 @@ def test_a_compiler_that_fails_leaves_nothing_behind(afresh, monkeypatch, tmp_pa
     assert list(afresh.iterdir()) == []
 
 
+def test_a_library_that_cannot_be_loaded(afresh, usual, monkeypatch, tmp_path):
+    """Compiled for another machine, say, or against a newer C library."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && exec echo other 1\n'
+        'while [ "$1" != -o ]; do shift; done\n'
+        'echo nothing > "$2"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert logit() == pytest.approx(usual, abs=1e-5)
+    assert kernels.description().startswith(f"none, {compiler} fails: ")
+    assert len(list(afresh.iterdir())) == 1
+
+
 def test_a_cache_that_cannot_be_written(afresh, usual):
     afresh.write_text("a file where the folder should be")
     assert logit() == usual
