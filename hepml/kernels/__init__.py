@@ -6,6 +6,8 @@ other devices and types of numbers, the same is computed by PyTorch's own operat
 
 from hepml.kernels.calls import (
     Jets,
+    add_norm,
+    add_norm_backward,
     attention,
     attention_backward,
     gelu_norm,
@@ -23,6 +25,8 @@ from hepml.kernels.memory import keep_freed_memory
 __all__ = [
     "LANES",
     "Jets",
+    "add_norm",
+    "add_norm_backward",
     "attention",
     "attention_backward",
     "description",

@@ -120,6 +120,48 @@ def gelu_norm_backward(
     return of_x, of_parameters
 
 
+def add_norm(
+    x: Float[Tensor, "rows width"],
+    h: Float[Tensor, "rows width"],
+    factors: Float[Tensor, "rows width"] | None,
+    parameters: Float[Tensor, "5 width"],
+    eps: float,
+) -> tuple[Float[Tensor, "rows width"], Float[Tensor, "rows width"], Float[Tensor, "rows 4"]]:
+    """Give y = x + factors · norm(h + bias), norm(y), and what the gradient needs.
+
+    Args:
+        x: what is added to.
+        h: before bias and the first norm.
+        factors: of dropout; None without.
+        parameters: bias, gain and shift of the first norm, gain and shift of the second.
+        eps: of both norms.
+    """
+    y, out, moments = torch.empty_like(x), torch.empty_like(x), x.new_empty(len(x), 4)
+    _library().add_norm(
+        *_at(x, h, factors, parameters), ctypes.c_float(eps), *_sizes(x), _threads(),
+        *_at(y, out, moments),
+    )  # fmt: skip
+    return y, out, moments
+
+
+def add_norm_backward(  # noqa: PLR0913
+    h: Float[Tensor, "rows width"],
+    y: Float[Tensor, "rows width"],
+    factors: Float[Tensor, "rows width"] | None,
+    parameters: Float[Tensor, "5 width"],
+    moments: Float[Tensor, "rows 4"],
+    of_y: Float[Tensor, "rows width"],
+    of_out: Float[Tensor, "rows width"],
+) -> tuple[Tensor, Tensor, Float[Tensor, "5 width"]]:
+    """Gradients of ``x``, ``h`` and the parameters, from those of both outputs."""
+    of_x, of_h, of_parameters = (torch.empty_like(z) for z in (y, h, parameters))
+    _library().add_norm_backward(
+        *_at(h, y, factors, parameters, moments, of_y, of_out), *_sizes(h), _threads(),
+        *_at(of_x, of_h, of_parameters),
+    )  # fmt: skip
+    return of_x, of_h, of_parameters
+
+
 def row_moments(
     z: Float[Tensor, "rows width"],
     near: Float[Tensor, " width"],

@@ -29,6 +29,8 @@ inline floats all(float x) { return x - floats{}; }
 // b where one of them is not a number
 inline floats larger(floats a, floats b) { return a > b ? a : b; }
 
+inline floats smaller(floats a, floats b) { return a < b ? a : b; }
+
 inline float sum(floats x) {
     return ((x[0] + x[4]) + (x[1] + x[5])) + ((x[2] + x[6]) + (x[3] + x[7]));
 }
@@ -68,16 +70,34 @@ inline floats cumulative(floats x, floats &density) {
     return x > 0 ? 1.0f - tail : tail;
 }
 
-// x times its cumulative distribution (arXiv:1606.08415, not the approximation by tanh) and slope
+// erf(z); the best ratio of polynomials of z² of these degrees up to 3.9, where 1 - erf is 3e-8
+// (least squares with weights that level the relative error: 2e-8).
+inline floats error_function(floats z) {
+    z = smaller(all(3.9f), larger(all(-3.9f), z));
+    floats u = z * z;
+    floats p = u * 2.06648205e-06f + 0.00028506327f, q = u * 3.82701705e-05f + 0.0011573805f;
+    p = p * u + 0.00373835741f;
+    q = q * u + 0.0149142986f;
+    p = p * u + 0.052668119f;
+    q = q * u + 0.113819033f;
+    p = p * u + 0.189666967f;
+    q = q * u + 0.501420754f;
+    p = p * u + 1.12837915f;
+    q = q * u + 1.0f;
+    return z * p / q;
+}
+
+// x times the cumulative distribution of x (arXiv:1606.08415, not its approximation by tanh)
+inline floats gelu(floats x) {
+    floats half = 0.5f * x;
+    return half + half * error_function(x * 0.70710678f);
+}
+
+// The same, and its slope.
 inline floats gelu(floats x, floats &slope) {
     floats density, c = cumulative(x, density);
     slope = c + x * density * 0.39894228f;
     return x * c;
-}
-
-inline floats gelu(floats x) {
-    floats density;
-    return x * cumulative(x, density);
 }
 
 // Call do_part(first, last, number of the part) for as many parts as there are threads.

@@ -73,27 +73,44 @@ class Block(nn.Module):
         glorot(self.out, step)
         glorot(self.narrow, step)
 
-    def add_attention(
+    def residual_steps(
         self, x: Float[Tensor, "*rows width"], mixed: Float[Tensor, "*rows width"]
     ) -> Float[Tensor, "*rows width"]:
-        """Residual step of attention; scaling heads after the projection scales its rows."""
-        scale = self.head_scale.repeat_interleave(len(self.out.bias) // self.heads)
-        mixed = functional.linear(mixed, self.out.weight * scale[:, None], self.out.bias * scale)
-        return self.dropout.add(x, self.post_attention_norm(mixed))
-
-    def add_network(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows width"]:
-        """Residual step of the network."""
-        hidden = self.narrow(self._activated(self.pre_network_norm(x)))
+        """Add what attention found, then what the network makes of the sum."""
+        x, normed = self._add(x, mixed)
+        hidden = self.narrow(self._activated(normed))
         return torch.addcmul(self.dropout(hidden), self.residual_scale, x)
+
+    def _add(
+        self, x: Float[Tensor, "*rows width"], mixed: Float[Tensor, "*rows width"]
+    ) -> tuple[Float[Tensor, "*rows width"], Float[Tensor, "*rows width"]]:
+        """Residual step of attention, and its sum normalised for the network."""
+        # scaling heads after the projection scales its rows
+        scale = self.head_scale.repeat_interleave(len(self.out.bias) // self.heads)
+        weight, bias = self.out.weight * scale[:, None], self.out.bias * scale
+        norms = self.post_attention_norm, self.pre_network_norm
+        if self._fit(x, mixed):
+            factors = self.dropout.factors(x.shape) if self.dropout.active else None
+            return fused.add_norm(x.contiguous(), mixed @ weight.T, bias, factors, norms)
+        x = self.dropout.add(x, norms[0](functional.linear(mixed, weight, bias)))
+        return x, norms[1](x)
 
     def _activated(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows hidden"]:
         """The normalised hidden layer."""
         norm = self.post_activation_norm
-        if not (x.dim() == 2 and len(self.widen.bias) % kernels.LANES == 0 and kernels.fit_for(x)):
+        if not self._fit(x):
             return norm(self.dropout(functional.gelu(self.widen(x))))
         hidden = x @ self.widen.weight.T
         factors = self.dropout.factors(hidden.shape) if self.dropout.active else None
         return fused.gelu_norm(hidden, self.widen.bias, factors, norm)
+
+    def _fit(self, *rows: Tensor) -> bool:
+        """Whether kernels take rows of this block."""
+        return (
+            all(x.dim() == 2 for x in rows)
+            and len(self.out.bias) % kernels.LANES == 0
+            and kernels.fit_for(*rows)
+        )
 
 
 class ParticleBlock(Block):
@@ -118,7 +135,7 @@ class ParticleBlock(Block):
             q, k, v = table.permute(2, 0, 3, 1, 4).contiguous()
             mixed = self._attend(q, k, v, bias).transpose(1, 2).flatten(2)
             mixed = group.unpad(mixed)
-        return self.add_network(self.add_attention(x, mixed))
+        return self.residual_steps(x, mixed)
 
     def _attend_packed(
         self, qkv: Float[Tensor, "tokens three_widths"], group: Group, bias: Tensor
@@ -194,7 +211,7 @@ class ClassBlock(Block):
         self, token: Float[Tensor, "jets width"], found: Float[Tensor, "jets width"]
     ) -> Float[Tensor, "jets width"]:
         """Residual steps of the class tokens with what they found."""
-        return self.add_network(self.add_attention(token, found))
+        return self.residual_steps(token, found)
 
 
 def off_padding(group: Places, like: Tensor) -> Float[Tensor, "jets 1 1 length"]:

@@ -21,6 +21,20 @@ def attention(
     return mixed
 
 
+def add_norm(
+    x: Float[Tensor, "rows width"],
+    h: Float[Tensor, "rows width"],
+    bias: Float[Tensor, " width"],
+    factors: Float[Tensor, "rows width"] | None,
+    norms: tuple[nn.LayerNorm, nn.LayerNorm],
+) -> tuple[Float[Tensor, "rows width"], Float[Tensor, "rows width"]]:
+    """Y = x + factors · first norm(h + bias), and second norm(y); differentiable once."""
+    first, second = norms
+    parameters = torch.stack([bias, first.weight, first.bias, second.weight, second.bias])
+    y, out = _AddNorm.apply(x, h, factors, parameters, first.eps)  # type: ignore[no-untyped-call]
+    return y, out
+
+
 def gelu_norm(
     x: Float[Tensor, "rows width"],
     bias: Float[Tensor, " width"],
@@ -90,6 +104,31 @@ class _GeluNorm(torch.autograd.Function):
         )
         of_bias, of_gain, of_shift = of_parameters
         return of_x, of_bias, None, of_gain, of_shift, None
+
+
+class _AddNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        h: Tensor,
+        factors: Tensor | None,
+        parameters: Tensor,
+        eps: float,
+    ) -> tuple[Tensor, Tensor]:
+        y, out, moments = kernels.add_norm(x, h, factors, parameters, eps)
+        ctx.save_for_backward(h, y, factors, parameters, moments)
+        return y, out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *of_outputs: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        h, y, factors, parameters, moments = ctx.saved_tensors
+        of_y, of_out = (gradient.contiguous() for gradient in of_outputs)
+        of_x, of_h, of_parameters = kernels.add_norm_backward(
+            h, y, factors, parameters, moments, of_y, of_out
+        )
+        return of_x, of_h, None, of_parameters, None
 
 
 class _PairTable(torch.autograd.Function):

@@ -116,3 +116,33 @@ def test_table_of_pairs_is_symmetric_and_so_is_its_gradient(threads, monkeypatch
     torch.testing.assert_close(table, expected)
     torch.where(expected.isinf(), 0, table * weight).sum().backward()
     torch.testing.assert_close(values.grad, of_values)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_residual_step_between_two_norms(dropped, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.manual_seed(4)
+    norms = nn.LayerNorm(24), nn.LayerNorm(24)
+    for parameter in (*norms[0].parameters(), *norms[1].parameters()):
+        nn.init.normal_(parameter)
+    x, h, of_y, of_out = torch.randn(4, 19, 24)
+    bias = torch.randn(24)
+    factors = (torch.rand(19, 24) > 0.3) / 0.7 if dropped else None
+    leaves = [z.clone().requires_grad_() for z in (x, h, bias)]
+    y, out = fused.add_norm(*leaves, factors, norms)
+    (y * of_y + out * of_out).sum().backward()
+    got = [z.grad for z in (*leaves, *norms[0].parameters(), *norms[1].parameters())]
+    exact = [z.detach().double().requires_grad_() for z in (x, h, bias)]
+    doubles = [norm.double() for norm in norms]
+    for norm in doubles:
+        norm.zero_grad()
+    step = doubles[0](exact[1] + exact[2]) * (1 if factors is None else factors)
+    expected_y = exact[0] + step
+    expected = doubles[1](expected_y)
+    (expected_y * of_y + expected * of_out).sum().backward()
+    torch.testing.assert_close(y.double(), expected_y, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
+    parameters = [*doubles[0].parameters(), *doubles[1].parameters()]
+    for a, b in zip(got, [*exact, *parameters], strict=True):
+        torch.testing.assert_close(a.double(), b.grad, rtol=1e-4, atol=1e-5)
