@@ -171,7 +171,7 @@ def row_moments(
 ) -> None:
     """Put z - near into ``out``; add its sum and that of its square, in double precision."""
     _library().row_moments(
-        *_at(z, near), *_sizes(z), *_at(out), *_at(first, second, dtype=torch.float64)
+        *_at(z, near), *_sizes(z), _threads(), *_at(out), *_at(first, second, dtype=torch.float64)
     )
 
 
@@ -183,7 +183,7 @@ def row_gelu(
     slope: Float[Tensor, "rows width"] | None = None,
 ) -> None:
     """Put GELU(factor · z + constant) into ``value``, its slope into ``slope``."""
-    _library().row_gelu(*_at(z, factor, constant), *_sizes(z), *_at(value, slope))
+    _library().row_gelu(*_at(z, factor, constant), *_sizes(z), _threads(), *_at(value, slope))
 
 
 def row_chain(
@@ -196,7 +196,11 @@ def row_chain(
 ) -> None:
     """Put gradient · slope into ``out``; add its sum and that of its product with z, in double."""
     _library().row_chain(
-        *_at(gradient, slope, z), *_sizes(z), *_at(out), *_at(first, second, dtype=torch.float64)
+        *_at(gradient, slope, z),
+        *_sizes(z),
+        _threads(),
+        *_at(out),
+        *_at(first, second, dtype=torch.float64),
     )
 
 
@@ -209,7 +213,9 @@ def row_norm_backward(
     out: Float[Tensor, "rows width"],
 ) -> None:
     """Put factor · gradient + constant - slope · z into ``out``."""
-    _library().row_norm_backward(*_at(gradient, z, factor, slope, constant), *_sizes(z), *_at(out))
+    _library().row_norm_backward(
+        *_at(gradient, z, factor, slope, constant), *_sizes(z), _threads(), *_at(out)
+    )
 
 
 def pair_table(

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
-#include <thread>
 #include <vector>
 
 namespace hepml {
@@ -100,14 +99,13 @@ inline floats gelu(floats x, floats &slope) {
     return x * c;
 }
 
-// Call do_part(first, last, number of the part) for as many parts as there are threads.
+// Call do_part(first, last, number of the part) for as many parts as there are threads. Threads are
+// OpenMP's: PyTorch's own, where it has loaded the same library.
 template <class Part> void in_parts(int64_t total, int64_t threads, Part do_part) {
-    threads = std::max<int64_t>(1, std::min(threads, total));
-    std::vector<std::thread> others;
-    for (int64_t part = 1; part < threads; part++)
-        others.emplace_back(do_part, total * part / threads, total * (part + 1) / threads, part);
-    do_part(0, total / threads, 0);
-    for (std::thread &other : others) other.join();
+    const int64_t parts = std::max<int64_t>(1, std::min(threads, total));
+#pragma omp parallel for schedule(static, 1) num_threads(int(parts)) if (parts > 1)
+    for (int64_t part = 0; part < parts; part++)
+        do_part(total * part / parts, total * (part + 1) / parts, part);
 }
 
 }  // namespace hepml

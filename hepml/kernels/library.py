@@ -23,7 +23,7 @@ _SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
 _HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # not -ffast-math: it would let the whole process round small numbers to zero, and lose NaN
 _FLAGS = [
-    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread"),
+    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared"),
     *("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"),
     *("-freciprocal-math", "-ffp-contract=fast"),
 ]
@@ -104,9 +104,18 @@ def _cached(compiler: str, version: str) -> Path:
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=folder) as room:  # no process sees a half of it
             made = Path(room) / name
-            _run([compiler, *_FLAGS, "-o", str(made), *map(str, _SOURCES)])
+            _compile(compiler, made)
             made.replace(path)
     return path
+
+
+def _compile(compiler: str, output: Path) -> None:
+    """With OpenMP, or where the compiler has none for one thread."""
+    command = [compiler, *_FLAGS, "-o", str(output), *map(str, _SOURCES)]
+    try:
+        _run([*command, "-fopenmp"])
+    except subprocess.CalledProcessError:
+        _run(command)
 
 
 def _folder() -> Path:

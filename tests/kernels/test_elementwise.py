@@ -59,8 +59,10 @@ def test_norm_of_gelu(dropped, threads, rows, monkeypatch):
         torch.testing.assert_close(a.double(), b.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_sums_over_many_rows_are_precise():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_sums_over_many_rows_are_precise(threads, monkeypatch):
     """A million rows around 1: single precision would lose four digits."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     z = 1 + 1e-3 * torch.randn(2**20, 8)
     first, second = torch.zeros(2, 8, dtype=torch.float64)
     out = torch.empty_like(z)
@@ -71,7 +73,9 @@ def test_sums_over_many_rows_are_precise():
     torch.testing.assert_close(second, exact.square().sum(0), rtol=1e-7, atol=0)
 
 
-def test_chain_rule_of_rows():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_chain_rule_of_rows(threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     torch.manual_seed(2)
     gradient, slope, z = torch.randn(3, 101, 16)
     first, second = torch.ones(2, 16, dtype=torch.float64)  # are added to

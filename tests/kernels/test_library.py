@@ -81,6 +81,17 @@ def test_a_compiler_that_fails_leaves_nothing_behind(afresh, monkeypatch, tmp_pa
     assert list(afresh.iterdir()) == []
 
 
+def test_a_compiler_without_openmp(afresh, usual, monkeypatch, tmp_path):
+    """As Apple's: one thread, the same numbers up to rounding."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1;; esac\nexec c++ "$@"\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert logit() == pytest.approx(usual, abs=1e-6)
+    assert kernels.description().startswith("compiled by")
+    assert len(list(afresh.iterdir())) == 1
+
+
 def test_a_library_that_cannot_be_loaded(afresh, usual, monkeypatch, tmp_path):
     """Compiled for another machine, say, or against a newer C library."""
     compiler = tmp_path / "compiler"
