@@ -58,6 +58,36 @@ inline void transpose(const float *from, int64_t rows, int64_t depth, float *to)
         for (int64_t i = 0; i < rows; i++) to[d * rows + i] = from[i * depth + d];
 }
 
+// Scores of a row become exp(score - the largest); gives their sum and the largest score.
+inline float exponentials(float *s, int64_t m, float &most) {
+    floats top = load(s), total = all(0);
+    for (int64_t j = LANES; j < m; j += LANES) top = larger(top, load(s + j));
+    most = largest(top);
+    for (int64_t j = 0; j < m; j += LANES) {
+        floats e = exponential(load(s + j) - most);
+        store(s + j, e);
+        total += e;
+    }
+    return sum(total);
+}
+
+inline void multiply(float *s, const float *factors, int64_t m) {
+    for (int64_t j = 0; j < m; j += LANES) store(s + j, load(s + j) * load(factors + j));
+}
+
+// Scores s of a row become its softmax P, and the gradient t of P F that of the scores.
+inline void softmax_backward(float *s, float *t, const float *factors, float norm, int64_t m) {
+    floats along = all(0);
+    if (factors) multiply(t, factors, m);
+    for (int64_t j = 0; j < m; j += LANES) {
+        floats e = exponential(load(s + j) - norm);
+        store(s + j, e);
+        along += e * load(t + j);
+    }
+    const float mean = sum(along);
+    for (int64_t j = 0; j < m; j += LANES) store(t + j, load(s + j) * (load(t + j) - mean));
+}
+
 }  // namespace
 
 extern "C" {
@@ -99,22 +129,12 @@ void attention(const Jets *group, const float *qkv, const float *bias, const flo
                             g.bias_row);
                     float inverse[4];
                     for (int r = 0; r < 4; r++) {
-                        float *s = p + r * m;
-                        floats top = load(s), total = all(0);
-                        for (int64_t j = LANES; j < m; j += LANES) top = larger(top, load(s + j));
-                        const float most = largest(top);
-                        for (int64_t j = 0; j < m; j += LANES) {
-                            floats e = exponential(load(s + j) - most);
-                            store(s + j, e);
-                            total += e;
-                        }
-                        const float whole = sum(total);
+                        float most, whole = exponentials(p + r * m, m, most);
                         inverse[r] = 1 / whole;
                         if (norm && i + r < n)
                             norm[(g.first[jet] + i + r) * g.heads + head] = most + std::log(whole);
-                        for (int64_t j = 0; factors && j < m; j += LANES)
-                            store(s + j,
-                                  load(s + j) * load(factors + place + (i + r) * g.line + j));
+                        if (factors)
+                            multiply(p + r * m, factors + place + (i + r) * g.line, m);
                     }
                     product(p, m, 1, n, v, g.depth, o + i * g.depth);
                     for (int r = 0; r < 4; r++)
@@ -159,26 +179,13 @@ void attention_backward(const Jets *group, const float *qkv, const float *bias,
                     product(go + i * g.depth, g.depth, 1, g.depth, vt, m, ds + i * m);
                 }
                 for (int64_t i = 0; i < n; i++) {
-                    float *s = p + i * m, *t = ds + i * m;
-                    const float whole = norm[(g.first[jet] + i) * g.heads + head];
                     const float *f = factors ? factors + place + i * g.line : nullptr;
-                    floats along = all(0);
-                    for (int64_t j = 0; j < m; j += LANES) {
-                        floats e = exponential(load(s + j) - whole), x = load(t + j);
-                        if (f) x *= load(f + j);
-                        store(s + j, e);
-                        store(t + j, x);
-                        along += e * x;
-                    }
-                    const float mean = sum(along);
-                    for (int64_t j = 0; j < m; j += LANES) {
-                        floats e = load(s + j);
-                        store(t + j, e * (load(t + j) - mean));
-                        if (f) store(s + j, e * load(f + j));
-                    }
+                    const float whole = norm[(g.first[jet] + i) * g.heads + head];
+                    softmax_backward(p + i * m, ds + i * m, f, whole, m);
+                    if (f) multiply(p + i * m, f, m);
                     if (!of_bias) continue;
                     float *line = of_bias + place + i * g.line;
-                    std::copy_n(t, m, line);
+                    std::copy_n(ds + i * m, m, line);
                     std::fill(line + m, line + g.line, 0.0f);
                 }
                 if (of_bias)

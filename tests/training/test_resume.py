@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from hepml import artifacts
+from hepml import artifacts, kernels
 from hepml.config import Cnn, Images, Mlp, ParticleTransformer, Training, TrainingJob
 from hepml.errors import InputError, InterruptedTrainingError
 from hepml.training import lease, loop, resume
@@ -209,8 +209,9 @@ def test_networks_on_particles_go_on(attempt, model, write_jets, tmp_path):
     jets = [write_jets(label, events=600, mean=6) for label in (0, 1)]
     job = TrainingJob(model=model(), folds=FOLDS, seed=3)
     kills = [("step", step, KILL) for step in (3, 2, 4)]
-    ends, _ = attempt(job, jets, tmp_path / "net", [*kills, TO_THE_END])
+    ends, told = attempt(job, jets, tmp_path / "net", [*kills, TO_THE_END])
     assert ends == [-KILL] * 3 + [0]
+    assert (f"kernels: {kernels.description()}" in told) == (model is transformer)
     assert_same(tmp_path / "net", undisturbed(job, jets, tmp_path))
 
 
