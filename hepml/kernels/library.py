@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -78,24 +79,30 @@ def kernels() -> Kernels:
         return Kernels(None, f"none, {SWITCH} says so")
     compiler = _compiler()
     if compiler is None:
-        return Kernels(None, f"none, there is no C++ compiler ($CXX, {', '.join(_COMPILERS)})")
+        named = os.environ.get("CXX")
+        wanted = f"{named} ($CXX)" if named else f"C++ compiler ({', '.join(_COMPILERS)})"
+        return Kernels(None, f"none, there is no {wanted}")
     try:
-        version = _run([compiler, "--version"]).splitlines()[0]
+        version = next(iter(_run([*compiler, "--version"]).splitlines()), compiler[0])
         library = ctypes.CDLL(str(_cached(compiler, version)))
     except (OSError, subprocess.SubprocessError) as error:
-        return Kernels(None, f"none, {compiler} fails: {_message(error)}")
+        return Kernels(None, f"none, {shlex.join(compiler)} fails: {_message(error)}")
     return Kernels(library, f"compiled by {version}")
 
 
-def _compiler() -> str | None:
-    named = os.environ.get("CXX")
-    found = (shutil.which(name) for name in ([named] if named else _COMPILERS))
-    return next((path for path in found if path), None)
+def _compiler() -> list[str] | None:
+    """The command, with arguments if $CXX has some."""
+    named = shlex.split(os.environ.get("CXX", ""))
+    for name, *arguments in [named] if named else [[name] for name in _COMPILERS]:
+        path = shutil.which(name)
+        if path:
+            return [path, *arguments]
+    return None
 
 
-def _cached(compiler: str, version: str) -> Path:
+def _cached(compiler: list[str], version: str) -> Path:
     """The library for this compiler and processor; what is not there is compiled."""
-    parts = [*(p.read_text() for p in (*_HEADERS, *_SOURCES)), compiler, version, *_FLAGS,
+    parts = [*(p.read_text() for p in (*_HEADERS, *_SOURCES)), *compiler, version, *_FLAGS,
              _processor()]  # fmt: skip
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     name = f"kernels-{key[:16]}.so"
@@ -109,9 +116,9 @@ def _cached(compiler: str, version: str) -> Path:
     return path
 
 
-def _compile(compiler: str, output: Path) -> None:
+def _compile(compiler: list[str], output: Path) -> None:
     """With OpenMP, or where the compiler has none for one thread."""
-    command = [compiler, *_FLAGS, "-o", str(output), *map(str, _SOURCES)]
+    command = [*compiler, *_FLAGS, "-o", str(output), *map(str, _SOURCES)]
     try:
         _run([*command, "-fopenmp"])
     except subprocess.CalledProcessError:
@@ -120,12 +127,12 @@ def _compile(compiler: str, output: Path) -> None:
 
 def _folder() -> Path:
     """The user's cache, or where that cannot be written a folder of this process alone."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hepml"
     try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hepml"
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=root):
             return root
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: a user without a home
         return _own_folder()
 
 
@@ -152,5 +159,5 @@ def _run(command: list[str]) -> str:
 
 
 def _message(error: Exception) -> str:
-    stderr = getattr(error, "stderr", None) or str(error)
-    return str(stderr).strip().splitlines()[0]
+    lines = [*str(getattr(error, "stderr", None) or "").splitlines(), str(error)]
+    return next(line.strip() for line in lines if line.strip())

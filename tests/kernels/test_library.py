@@ -31,6 +31,7 @@ def usual():
 def afresh(usual, monkeypatch, tmp_path):  # noqa: ARG001
     """Look for kernels again, in an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
     library.kernels.cache_clear()
     yield tmp_path / "hepml"
     library.kernels.cache_clear()
@@ -58,7 +59,8 @@ def test_processes_that_compile_at_the_same_time(tmp_path):
     ("name", "value", "said"),
     [
         ("HEPML_KERNELS", "off", "none, HEPML_KERNELS says so"),
-        ("CXX", "no-such-compiler", "none, there is no C++ compiler ($CXX, c++, g++, clang++)"),
+        ("CXX", "no-such-compiler", "none, there is no no-such-compiler ($CXX)"),
+        ("PATH", "/nowhere", "none, there is no C++ compiler (c++, g++, clang++)"),
         ("CXX", "false", "/false fails: "),
     ],
 )
@@ -68,6 +70,24 @@ def test_without_kernels_torch_computes(afresh, usual, monkeypatch, name, value,
     assert not kernels.fit_for(torch.ones(2))
     assert said in kernels.description()
     assert not afresh.exists() or not list(afresh.iterdir())
+
+
+def test_a_compiler_with_arguments(afresh, usual, monkeypatch):
+    monkeypatch.setenv("CXX", "c++ -DNDEBUG")
+    assert logit() == usual
+    assert kernels.description().startswith("compiled by")
+    assert len(list(afresh.iterdir())) == 1
+
+
+def test_a_user_without_a_home(afresh, usual, monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(library.Path, "home", home)
+    assert logit() == usual
+    assert kernels.description().startswith("compiled by")
+    assert not afresh.exists()
 
 
 def test_a_compiler_that_fails_leaves_nothing_behind(afresh, monkeypatch, tmp_path):
