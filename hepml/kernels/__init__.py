@@ -14,13 +14,12 @@ from hepml.kernels.calls import (
     gelu_norm_backward,
     pair_table,
     pair_table_backward,
-    row_chain,
-    row_gelu,
-    row_moments,
-    row_norm_backward,
+    scaled_add,
+    scaled_add_backward,
 )
 from hepml.kernels.library import LANES, description, fit_for, without_kernels
 from hepml.kernels.memory import keep_freed_memory
+from hepml.kernels.rows import row_chain, row_gelu, row_moments, row_norm_backward
 
 __all__ = [
     "LANES",
@@ -40,5 +39,7 @@ __all__ = [
     "row_gelu",
     "row_moments",
     "row_norm_backward",
+    "scaled_add",
+    "scaled_add_backward",
     "without_kernels",
 ]

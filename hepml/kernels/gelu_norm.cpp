@@ -75,9 +75,7 @@ void gelu_norm_backward(const float *x, const float *bias, const float *factors,
             }
         }
     });
-    std::fill(of_parameters, of_parameters + 3 * width, 0.0f);
-    for (const std::vector<float> &part : sums)
-        for (int64_t j = 0; j < 3 * width && !part.empty(); j++) of_parameters[j] += part[j];
+    add_up(sums, 3 * width, of_parameters);
 }
 
 }  // extern "C"

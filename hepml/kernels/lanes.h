@@ -108,4 +108,11 @@ template <class Part> void in_parts(int64_t total, int64_t threads, Part do_part
         do_part(total * part / parts, total * (part + 1) / parts, part);
 }
 
+// Sums of the parts; one that had nothing to do is empty.
+inline void add_up(const std::vector<std::vector<float>> &parts, int64_t size, float *total) {
+    std::fill(total, total + size, 0.0f);
+    for (const std::vector<float> &part : parts)
+        for (int64_t j = 0; j < size && !part.empty(); j++) total[j] += part[j];
+}
+
 }  // namespace hepml

@@ -78,8 +78,11 @@ class Block(nn.Module):
     ) -> Float[Tensor, "*rows width"]:
         """Add what attention found, then what the network makes of the sum."""
         x, normed = self._add(x, mixed)
-        hidden = self.narrow(self._activated(normed))
-        return torch.addcmul(self.dropout(hidden), self.residual_scale, x)
+        hidden = self._activated(normed)
+        if not self._fit(x, hidden):
+            return torch.addcmul(self.dropout(self.narrow(hidden)), self.residual_scale, x)
+        hidden = hidden @ self.narrow.weight.T
+        return fused.scaled_add(x, hidden, self.narrow.bias, self._factors(x), self.residual_scale)
 
     def _add(
         self, x: Float[Tensor, "*rows width"], mixed: Float[Tensor, "*rows width"]
@@ -90,8 +93,8 @@ class Block(nn.Module):
         weight, bias = self.out.weight * scale[:, None], self.out.bias * scale
         norms = self.post_attention_norm, self.pre_network_norm
         if self._fit(x, mixed):
-            factors = self.dropout.factors(x.shape) if self.dropout.active else None
-            return fused.add_norm(x.contiguous(), mixed @ weight.T, bias, factors, norms)
+            h = mixed @ weight.T
+            return fused.add_norm(x.contiguous(), h, bias, self._factors(x), norms)
         x = self.dropout.add(x, norms[0](functional.linear(mixed, weight, bias)))
         return x, norms[1](x)
 
@@ -101,8 +104,11 @@ class Block(nn.Module):
         if not self._fit(x):
             return norm(self.dropout(functional.gelu(self.widen(x))))
         hidden = x @ self.widen.weight.T
-        factors = self.dropout.factors(hidden.shape) if self.dropout.active else None
-        return fused.gelu_norm(hidden, self.widen.bias, factors, norm)
+        return fused.gelu_norm(hidden, self.widen.bias, self._factors(hidden), norm)
+
+    def _factors(self, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"] | None:
+        """Of dropout, if there is any."""
+        return self.dropout.factors(x.shape) if self.dropout.active else None
 
     def _fit(self, *rows: Tensor) -> bool:
         """Whether kernels take rows of this block."""

@@ -35,6 +35,18 @@ def add_norm(
     return y, out
 
 
+def scaled_add(
+    x: Float[Tensor, "rows width"],
+    h: Float[Tensor, "rows width"],
+    bias: Float[Tensor, " width"],
+    factors: Float[Tensor, "rows width"] | None,
+    scale: Float[Tensor, " width"],
+) -> Float[Tensor, "rows width"]:
+    """Give scale · x + factors · (h + bias); differentiable once, by all but the factors."""
+    output: Tensor = _ScaledAdd.apply(x, h, bias, factors, scale)  # type: ignore[no-untyped-call]
+    return output
+
+
 def gelu_norm(
     x: Float[Tensor, "rows width"],
     bias: Float[Tensor, " width"],
@@ -129,6 +141,30 @@ class _AddNorm(torch.autograd.Function):
             h, y, factors, parameters, moments, of_y, of_out
         )
         return of_x, of_h, None, of_parameters, None
+
+
+class _ScaledAdd(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        h: Tensor,
+        bias: Tensor,
+        factors: Tensor | None,
+        scale: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(x, factors, scale)
+        return kernels.scaled_add(x, h, bias, factors, scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        x, factors, scale = ctx.saved_tensors
+        of_x, of_h, of_parameters = kernels.scaled_add_backward(
+            x, factors, scale, gradient.contiguous()
+        )
+        of_bias, of_scale = of_parameters
+        return of_x, of_h, of_bias, None, of_scale
 
 
 class _PairTable(torch.autograd.Function):

@@ -124,6 +124,25 @@ def test_table_of_pairs_is_symmetric_and_so_is_its_gradient(threads, monkeypatch
 
 @pytest.mark.parametrize("dropped", [False, True])
 @pytest.mark.parametrize("threads", [1, 4])
+def test_scaled_residual_step(dropped, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.manual_seed(5)
+    x, h, weight = torch.randn(3, 19, 24)
+    bias, scale = torch.randn(2, 24)
+    factors = (torch.rand(19, 24) > 0.3) / 0.7 if dropped else None
+    leaves = [z.clone().requires_grad_() for z in (x, h, bias, scale)]
+    out = fused.scaled_add(*leaves[:3], factors, leaves[3])
+    (out * weight).sum().backward()
+    exact = [z.double().requires_grad_() for z in (x, h, bias, scale)]
+    expected = exact[3] * exact[0] + (exact[1] + exact[2]) * (1 if factors is None else factors)
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-6)
+    for a, b in zip(leaves, exact, strict=True):
+        torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("threads", [1, 4])
 def test_residual_step_between_two_norms(dropped, threads, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     torch.manual_seed(4)

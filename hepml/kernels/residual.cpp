@@ -1,4 +1,4 @@
-// A residual step between two layer norms in one pass over each row, forwards and backwards.
+// The two residual steps of an attention block in one pass over each row, forwards and backwards.
 
 #include "lanes.h"
 
@@ -104,9 +104,43 @@ void add_norm_backward(const float *h, const float *y, const float *factors,
             }
         }
     });
-    std::fill(of_parameters, of_parameters + 5 * width, 0.0f);
-    for (const std::vector<float> &part : sums)
-        for (int64_t j = 0; j < 5 * width && !part.empty(); j++) of_parameters[j] += part[j];
+    add_up(sums, 5 * width, of_parameters);
+}
+
+// out = scale x + factors (h + bias); all (rows, width), width a multiple of 8; factors or null.
+void scaled_add(const float *x, const float *h, const float *bias, const float *factors,
+                const float *scale, int64_t rows, int64_t width, int64_t threads, float *out) {
+    in_parts(rows, threads, [=](int64_t from, int64_t to, int64_t) {
+        for (int64_t i = from; i < to; i++)
+            for (int64_t j = 0; j < width; j += LANES) {
+                const int64_t at = i * width + j;
+                floats z = load(h + at) + load(bias + j);
+                if (factors) z *= load(factors + at);
+                store(out + at, load(scale + j) * load(x + at) + z);
+            }
+    });
+}
+
+// of_parameters: gradients of bias and scale, (2, width).
+void scaled_add_backward(const float *x, const float *factors, const float *scale,
+                         const float *gradient, int64_t rows, int64_t width, int64_t threads,
+                         float *of_x, float *of_h, float *of_parameters) {
+    std::vector<std::vector<float>> sums(std::max<int64_t>(1, threads));
+    in_parts(rows, threads, [&](int64_t from, int64_t to, int64_t part) {
+        sums[part].assign(2 * width, 0.0f);
+        float *of_bias = sums[part].data(), *of_scale = of_bias + width;
+        for (int64_t i = from; i < to; i++)
+            for (int64_t j = 0; j < width; j += LANES) {
+                const int64_t at = i * width + j;
+                floats g = load(gradient + at), f = g;
+                if (factors) f *= load(factors + at);
+                store(of_x + at, g * load(scale + j));
+                store(of_h + at, f);
+                add(of_bias + j, f);
+                add(of_scale + j, g * load(x + at));
+            }
+    });
+    add_up(sums, 2 * width, of_parameters);
 }
 
 }  // extern "C"

@@ -1,0 +1,43 @@
+"""Where tensors lie in memory, for the compiled kernels: contiguous, float32 and on the CPU."""
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from hepml.kernels.library import kernels
+
+COUNT = ctypes.c_int64
+
+
+def loaded() -> ctypes.CDLL:
+    """The compiled kernels."""
+    library = kernels().library
+    if library is None:
+        raise RuntimeError(f"kernels: {kernels().description}")
+    return library
+
+
+def threads() -> ctypes.c_int64:
+    """As many as PyTorch takes."""
+    return COUNT(torch.get_num_threads())
+
+
+def sizes(x: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64]:
+    """Rows and width."""
+    return COUNT(x.shape[0]), COUNT(x.shape[1])
+
+
+def at(*tensors: Tensor | None, dtype: torch.dtype = torch.float32) -> list[ctypes.c_void_p]:
+    """Where tensors begin; a null pointer for None."""
+    for x in tensors:
+        if x is not None and not x.is_contiguous():
+            raise ValueError("kernels: tensors must be contiguous")
+    return [start(x, dtype) for x in tensors]
+
+
+def start(x: Tensor | None, dtype: torch.dtype = torch.float32) -> ctypes.c_void_p:
+    """Where one tensor begins."""
+    if x is not None and x.dtype != dtype:
+        raise TypeError(f"kernels: a tensor is {x.dtype} and should be {dtype}")
+    return ctypes.c_void_p(None if x is None else x.data_ptr())
