@@ -5,14 +5,14 @@ import ctypes
 import torch
 from torch import Tensor
 
-from hepml.kernels.library import kernels
+from hepml.kernels.compiled import kernels
 
 COUNT = ctypes.c_int64
 
 
 def loaded() -> ctypes.CDLL:
     """The compiled kernels."""
-    library = kernels().library
+    library = kernels().code
     if library is None:
         raise RuntimeError(f"kernels: {kernels().description}")
     return library

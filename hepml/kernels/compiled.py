@@ -37,11 +37,11 @@ class Kernels:
     """The library, or why there is none.
 
     Attributes:
-        library: compiled; None if there is none.
+        code: the library; None if there is none.
         description: by which compiler, or the reason.
     """
 
-    library: ctypes.CDLL | None
+    code: ctypes.CDLL | None
     description: str
 
 
@@ -52,7 +52,7 @@ def fit_for(*tensors: Tensor) -> bool:
         and not _disabled
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
-        and kernels().library is not None
+        and kernels().code is not None
     )
 
 

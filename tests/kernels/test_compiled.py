@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from hepml import kernels
-from hepml.kernels import library
+from hepml.kernels import compiled
 from hepml.models.particle_transformer import SMALL, ParticleTransformer
 
 
@@ -32,23 +32,23 @@ def afresh(usual, monkeypatch, tmp_path):  # noqa: ARG001
     """Look for kernels again, in an empty cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    library.kernels.cache_clear()
+    compiled.kernels.cache_clear()
     yield tmp_path / "hepml"
-    library.kernels.cache_clear()
+    compiled.kernels.cache_clear()
 
 
 def test_compiled_once_and_kept(afresh, usual):
     assert logit() == usual
     (kept,) = afresh.iterdir()
     made = kept.stat().st_mtime_ns
-    library.kernels.cache_clear()
+    compiled.kernels.cache_clear()
     assert logit() == usual
     assert kernels.description().startswith("compiled by")
     assert [path.stat().st_mtime_ns for path in afresh.iterdir()] == [made]
 
 
 def test_processes_that_compile_at_the_same_time(tmp_path):
-    program = "from hepml.kernels.library import kernels; assert kernels().library"
+    program = "from hepml.kernels.compiled import kernels; assert kernels().code"
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     started = [subprocess.Popen([sys.executable, "-c", program], env=environment) for _ in "ab"]
     assert [process.wait() for process in started] == [0, 0]
@@ -84,7 +84,7 @@ def test_a_user_without_a_home(afresh, usual, monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(library.Path, "home", home)
+    monkeypatch.setattr(compiled.Path, "home", home)
     assert logit() == usual
     assert kernels.description().startswith("compiled by")
     assert not afresh.exists()
