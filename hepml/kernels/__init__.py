@@ -17,7 +17,7 @@ from hepml.kernels.calls import (
     scaled_add,
     scaled_add_backward,
 )
-from hepml.kernels.compiled import LANES, description, fit_for, without_kernels
+from hepml.kernels.compiled import LANES, description, fit_for, fit_for_rows, without_kernels
 from hepml.kernels.memory import keep_freed_memory
 from hepml.kernels.rows import row_chain, row_gelu, row_moments, row_norm_backward
 
@@ -30,6 +30,7 @@ __all__ = [
     "attention_backward",
     "description",
     "fit_for",
+    "fit_for_rows",
     "gelu_norm",
     "gelu_norm_backward",
     "keep_freed_memory",

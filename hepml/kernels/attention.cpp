@@ -58,6 +58,15 @@ inline void transpose(const float *from, int64_t rows, int64_t depth, float *to)
         for (int64_t i = 0; i < rows; i++) to[d * rows + i] = from[i * depth + d];
 }
 
+// Rows of queries (scaled), keys and values of one jet and head, zeros up to m; keys by column.
+inline void take(const float *qkv, int64_t width, int64_t n, int64_t m, int64_t depth, float scale,
+                 float *q, float *k, float *v, float *kt) {
+    gather(qkv, 3 * width, n, m, depth, scale, q);
+    gather(qkv + width, 3 * width, n, m, depth, 1, k);
+    gather(qkv + 2 * width, 3 * width, n, m, depth, 1, v);
+    transpose(k, m, depth, kt);
+}
+
 // Scores of a row become exp(score - the largest); gives their sum and the largest score.
 inline float exponentials(float *s, int64_t m, float &most) {
     floats top = load(s), total = all(0);
@@ -105,7 +114,7 @@ struct Jets {
 
 // qkv: (tokens, 3 * heads * depth). bias: (jets, heads, line, line) with the strides above, -inf
 // where there is no particle. factors: of dropout, (jets, heads, line, line), or null.
-// out: (tokens, heads * depth). norm: ln Σ exp of the scores, (tokens, heads), or null.
+// out: (tokens, heads * depth). norm: ln Σ exp of the scores, (tokens, heads).
 void attention(const Jets *group, const float *qkv, const float *bias, const float *factors,
                float *out, float *norm) {
     const Jets &g = *group;
@@ -116,22 +125,19 @@ void attention(const Jets *group, const float *qkv, const float *bias, const flo
               *p = o + size;
         for (int64_t jet = from; jet < to; jet++)
             for (int64_t head = 0; head < g.heads; head++) {
-                const int64_t n = g.length[jet], rows = round_up(n, 4), m = round_up(n, LANES);
+                const int64_t n = g.length[jet], m = round_up(n, LANES);
                 const float *mine = qkv + g.first[jet] * stride + head * g.depth;
                 const float *b = bias + jet * g.bias_jet + head * g.bias_head;
                 const int64_t place = (jet * g.heads + head) * g.line * g.line;
-                gather(mine, stride, n, rows, g.depth, g.scale, q);
-                gather(mine + width, stride, n, m, g.depth, 1, k);
-                gather(mine + 2 * width, stride, n, m, g.depth, 1, v);
-                transpose(k, m, g.depth, kt);
-                for (int64_t i = 0; i < rows; i += 4) {
+                take(mine, width, n, m, g.depth, g.scale, q, k, v, kt);
+                for (int64_t i = 0; i < n; i += 4) {
                     product(q + i * g.depth, g.depth, 1, g.depth, kt, m, p, b + i * g.bias_row,
                             g.bias_row);
                     float inverse[4];
                     for (int r = 0; r < 4; r++) {
                         float most, whole = exponentials(p + r * m, m, most);
                         inverse[r] = 1 / whole;
-                        if (norm && i + r < n)
+                        if (i + r < n)
                             norm[(g.first[jet] + i + r) * g.heads + head] = most + std::log(whole);
                         if (factors)
                             multiply(p + r * m, factors + place + (i + r) * g.line, m);
@@ -166,12 +172,9 @@ void attention_backward(const Jets *group, const float *qkv, const float *bias,
                 const float *mine = qkv + g.first[jet] * stride + head * g.depth;
                 const float *b = bias + jet * g.bias_jet + head * g.bias_head;
                 const int64_t place = (jet * g.heads + head) * g.line * g.line;
-                gather(mine, stride, n, m, g.depth, g.scale, q);
-                gather(mine + width, stride, n, m, g.depth, 1, k);
-                gather(mine + 2 * width, stride, n, m, g.depth, 1, v);
+                take(mine, width, n, m, g.depth, g.scale, q, k, v, kt);
                 gather(gradient + g.first[jet] * width + head * g.depth, width, n, m, g.depth, 1,
                        go);
-                transpose(k, m, g.depth, kt);
                 transpose(v, m, g.depth, vt);
                 for (int64_t i = 0; i < m; i += 4) {
                     product(q + i * g.depth, g.depth, 1, g.depth, kt, m, p + i * m,

@@ -17,6 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hepml.artifacts import new_file
+
 LANES = 8  # widths are multiples of it
 SWITCH = "HEPML_KERNELS"  # "off": PyTorch's own operations
 
@@ -54,6 +56,11 @@ def fit_for(*tensors: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and kernels().code is not None
     )
+
+
+def fit_for_rows(*tensors: Tensor) -> bool:
+    """The same for kernels that go row by row: tables whose width is a multiple of eight."""
+    return all(x.dim() == 2 and x.shape[1] % LANES == 0 for x in tensors) and fit_for(*tensors)
 
 
 def description() -> str:
@@ -105,14 +112,10 @@ def _cached(compiler: list[str], version: str) -> Path:
     parts = [*(p.read_text() for p in (*_HEADERS, *_SOURCES)), *compiler, version, *_FLAGS,
              _processor()]  # fmt: skip
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
-    name = f"kernels-{key[:16]}.so"
-    folder = _folder()
-    path = folder / name
+    path = _folder() / f"kernels-{key[:16]}.so"
     if not path.exists():
-        with tempfile.TemporaryDirectory(dir=folder) as room:  # no process sees a half of it
-            made = Path(room) / name
+        with new_file(path) as made:
             _compile(compiler, made)
-            made.replace(path)
     return path
 
 
@@ -133,17 +136,12 @@ def _folder() -> Path:
         with tempfile.TemporaryFile(dir=root):
             return root
     except (OSError, RuntimeError):  # RuntimeError: a user without a home
-        return _own_folder()
+        return Path(_own_folder().name)
 
 
-@lru_cache
-def _own_folder() -> Path:
-    folder = tempfile.TemporaryDirectory(prefix="hepml-")
-    _kept.append(folder)
-    return Path(folder.name)
-
-
-_kept: list[tempfile.TemporaryDirectory[str]] = []  # removed as the process ends
+@lru_cache  # which keeps it until the process ends
+def _own_folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="hepml-")
 
 
 def _processor() -> str:

@@ -1,8 +1,6 @@
 // Bias, GELU, dropout and layer norm in one pass over each row, forwards and backwards.
 
-#include "lanes.h"
-
-#include <cmath>
+#include "norms.h"
 
 using namespace hepml;
 
@@ -10,36 +8,27 @@ extern "C" {
 
 // out = gain (y - mean(y)) / sqrt(var(y) + eps) + shift with y = factors * gelu(x + bias).
 // x, out: (rows, width), width a multiple of 8. factors: of dropout, (rows, width), or null.
-// moments: mean and 1/deviation of each row, or null.
+// moments: mean and 1/deviation of each row.
 void gelu_norm(const float *x, const float *bias, const float *factors, const float *gain,
                const float *shift, float eps, int64_t rows, int64_t width, int64_t threads,
-               float *out, float *moments) {
+               float *out, Moments *moments) {
     in_parts(rows, threads, [=](int64_t from, int64_t to, int64_t) {
         for (int64_t i = from; i < to; i++) {
             float *line = out + i * width;
-            floats total = all(0), square = all(0);
             for (int64_t j = 0; j < width; j += LANES) {
                 floats y = gelu(load(x + i * width + j) + load(bias + j));
                 if (factors) y *= load(factors + i * width + j);
                 store(line + j, y);
-                total += y;
             }
-            const float mean = sum(total) / width;
-            for (int64_t j = 0; j < width; j += LANES) {
-                floats y = load(line + j) - mean;
-                square += y * y;
-            }
-            const float inverse = 1 / std::sqrt(sum(square) / width + eps);
-            for (int64_t j = 0; j < width; j += LANES)
-                store(line + j, (load(line + j) - mean) * inverse * load(gain + j) + load(shift + j));
-            if (moments) moments[2 * i] = mean, moments[2 * i + 1] = inverse;
+            moments[i] = moments_of(line, width, eps);
+            normalise(line, moments[i], gain, shift, width, line);
         }
     });
 }
 
 // of_parameters: gradients of bias, gain and shift, (3, width).
 void gelu_norm_backward(const float *x, const float *bias, const float *factors, const float *gain,
-                        const float *moments, const float *gradient, int64_t rows, int64_t width,
+                        const Moments *moments, const float *gradient, int64_t rows, int64_t width,
                         int64_t threads, float *of_x, float *of_parameters) {
     std::vector<std::vector<float>> sums(std::max<int64_t>(1, threads));
     in_parts(rows, threads, [&](int64_t from, int64_t to, int64_t part) {
@@ -47,30 +36,26 @@ void gelu_norm_backward(const float *x, const float *bias, const float *factors,
         float *of_bias = sums[part].data(), *of_gain = of_bias + width, *of_shift = of_gain + width,
               *slopes = of_shift + width, *normal = slopes + width;
         for (int64_t i = from; i < to; i++) {
-            const float mean = moments[2 * i], inverse = moments[2 * i + 1];
-            floats first = all(0), second = all(0);
-            float *line = of_x + i * width;
+            const int64_t at = i * width;
+            NormBackward norm;
             for (int64_t j = 0; j < width; j += LANES) {
-                floats slope, y = gelu(load(x + i * width + j) + load(bias + j), slope);
+                floats slope, y = gelu(load(x + at + j) + load(bias + j), slope);
                 if (factors) {
-                    floats factor = load(factors + i * width + j);
+                    floats factor = load(factors + at + j);
                     y *= factor;
                     slope *= factor;
                 }
-                floats n = (y - mean) * inverse, g = load(gradient + i * width + j);
+                floats n = moments[i].normal(y);
                 store(slopes + j, slope);
                 store(normal + j, n);
-                add(of_gain + j, g * n);
-                add(of_shift + j, g);
-                g *= load(gain + j);
-                store(line + j, g);
-                first += g;
-                second += g * n;
+                store(of_x + at + j, norm.behind(load(gradient + at + j), n, gain + j, of_gain + j,
+                                                 of_shift + j));
             }
-            const float a = sum(first) / width, b = sum(second) / width;
+            norm.whole_row(width);
             for (int64_t j = 0; j < width; j += LANES) {
-                floats g = (load(line + j) - a - load(normal + j) * b) * inverse * load(slopes + j);
-                store(line + j, g);
+                floats g = norm.before(load(of_x + at + j), load(normal + j), moments[i].inverse) *
+                           load(slopes + j);
+                store(of_x + at + j, g);
                 add(of_bias + j, g);
             }
         }

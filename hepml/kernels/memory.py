@@ -11,7 +11,7 @@ def keep_freed_memory() -> None:
     """Let this process keep freed memory and use it again, instead of giving it back each time.
 
     Every batch makes tensors of some ten MB. By default the C library returns such memory to the
-    operating system and gets it back page by page, which costs up to a tenth of a training step.
+    operating system and gets it back page by page, which costs some per cent of a training step.
     Only glibc is told, whose default this is; the process then has the size of its largest batch.
     """
     if not sys.platform.startswith("linux"):

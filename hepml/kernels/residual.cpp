@@ -1,27 +1,8 @@
 // The two residual steps of an attention block in one pass over each row, forwards and backwards.
 
-#include "lanes.h"
-
-#include <cmath>
+#include "norms.h"
 
 using namespace hepml;
-
-namespace {
-
-// Mean and 1/deviation of `width` numbers.
-inline void row_norm(const float *x, int64_t width, float eps, float *moments) {
-    floats total = all(0), square = all(0);
-    for (int64_t j = 0; j < width; j += LANES) total += load(x + j);
-    const float mean = sum(total) / width;
-    for (int64_t j = 0; j < width; j += LANES) {
-        floats y = load(x + j) - mean;
-        square += y * y;
-    }
-    moments[0] = mean;
-    moments[1] = 1 / std::sqrt(sum(square) / width + eps);
-}
-
-}  // namespace
 
 extern "C" {
 
@@ -31,32 +12,31 @@ extern "C" {
 // 1/deviations of both.
 void add_norm(const float *x, const float *h, const float *factors, const float *parameters,
               float eps, int64_t rows, int64_t width, int64_t threads, float *y, float *out,
-              float *moments) {
+              Moments *moments) {
     const float *bias = parameters, *gain = bias + width, *shift = gain + width,
                 *gain2 = shift + width, *shift2 = gain2 + width;
     in_parts(rows, threads, [=](int64_t from, int64_t to, int64_t) {
         for (int64_t i = from; i < to; i++) {
             const int64_t at = i * width;
-            float *m = moments + 4 * i;
+            Moments *m = moments + 2 * i;
             for (int64_t j = 0; j < width; j += LANES)
                 store(y + at + j, load(h + at + j) + load(bias + j));
-            row_norm(y + at, width, eps, m);
+            m[0] = moments_of(y + at, width, eps);
+            normalise(y + at, m[0], gain, shift, width, y + at);
             for (int64_t j = 0; j < width; j += LANES) {
-                floats z = (load(y + at + j) - m[0]) * m[1] * load(gain + j) + load(shift + j);
+                floats z = load(y + at + j);
                 if (factors) z *= load(factors + at + j);
                 store(y + at + j, load(x + at + j) + z);
             }
-            row_norm(y + at, width, eps, m + 2);
-            for (int64_t j = 0; j < width; j += LANES)
-                store(out + at + j,
-                      (load(y + at + j) - m[2]) * m[3] * load(gain2 + j) + load(shift2 + j));
+            m[1] = moments_of(y + at, width, eps);
+            normalise(y + at, m[1], gain2, shift2, width, out + at);
         }
     });
 }
 
 // of_parameters: gradients of the parameters, (5, width); of_y and of_out: those of the outputs.
 void add_norm_backward(const float *h, const float *y, const float *factors,
-                       const float *parameters, const float *moments, const float *of_y,
+                       const float *parameters, const Moments *moments, const float *of_y,
                        const float *of_out, int64_t rows, int64_t width, int64_t threads,
                        float *of_x, float *of_h, float *of_parameters) {
     const float *bias = parameters, *gain = bias + width, *gain2 = gain + 2 * width;
@@ -67,38 +47,28 @@ void add_norm_backward(const float *h, const float *y, const float *factors,
               *of_gain2 = of_shift + width, *of_shift2 = of_gain2 + width,
               *normal = of_shift2 + width;
         for (int64_t i = from; i < to; i++) {
-            const float *m = moments + 4 * i;
+            const Moments *m = moments + 2 * i;
             const int64_t at = i * width;
-            floats first = all(0), second = all(0);
+            NormBackward first, second;
             for (int64_t j = 0; j < width; j += LANES) {
-                floats n = (load(y + at + j) - m[2]) * m[3], g = load(of_out + at + j);
-                add(of_gain2 + j, g * n);
-                add(of_shift2 + j, g);
-                g *= load(gain2 + j);
+                floats n = m[1].normal(load(y + at + j));
                 store(normal + j, n);
-                store(of_x + at + j, g);
-                first += g;
-                second += g * n;
+                store(of_x + at + j, second.behind(load(of_out + at + j), n, gain2 + j,
+                                                   of_gain2 + j, of_shift2 + j));
             }
-            float a = sum(first) / width, b = sum(second) / width;
-            first = second = all(0);
+            second.whole_row(width);
             for (int64_t j = 0; j < width; j += LANES) {
                 floats g = load(of_y + at + j) +
-                           (load(of_x + at + j) - a - load(normal + j) * b) * m[3];
+                           second.before(load(of_x + at + j), load(normal + j), m[1].inverse);
                 store(of_x + at + j, g);
                 if (factors) g *= load(factors + at + j);
-                floats n = (load(h + at + j) + load(bias + j) - m[0]) * m[1];
-                add(of_gain + j, g * n);
-                add(of_shift + j, g);
-                g *= load(gain + j);
+                floats n = m[0].normal(load(h + at + j) + load(bias + j));
                 store(normal + j, n);
-                store(of_h + at + j, g);
-                first += g;
-                second += g * n;
+                store(of_h + at + j, first.behind(g, n, gain + j, of_gain + j, of_shift + j));
             }
-            a = sum(first) / width, b = sum(second) / width;
+            first.whole_row(width);
             for (int64_t j = 0; j < width; j += LANES) {
-                floats g = (load(of_h + at + j) - a - load(normal + j) * b) * m[1];
+                floats g = first.before(load(of_h + at + j), load(normal + j), m[0].inverse);
                 store(of_h + at + j, g);
                 add(of_bias + j, g);
             }

@@ -57,9 +57,14 @@ void row_gelu(const float *z, const float *factor, const float *constant, int64_
         for (int64_t i = from; i < to; i++)
             for (int64_t j = 0; j < width; j += LANES) {
                 const int64_t at = i * width + j;
-                floats y = load(z + at) * load(factor + j) + load(constant + j), d;
-                store(value + at, slope ? gelu(y, d) : gelu(y));
-                if (slope) store(slope + at, d);
+                floats y = load(z + at) * load(factor + j) + load(constant + j);
+                if (slope) {
+                    floats d, v = gelu(y, d);
+                    store(value + at, v);
+                    store(slope + at, d);
+                } else {
+                    store(value + at, gelu(y));
+                }
             }
     });
 }

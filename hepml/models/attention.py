@@ -1,6 +1,7 @@
 """Attention among the particles of jets, and of a class token to them, on packed particles."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,10 +80,10 @@ class Block(nn.Module):
         """Add what attention found, then what the network makes of the sum."""
         x, normed = self._add(x, mixed)
         hidden = self._activated(normed)
-        if not self._fit(x, hidden):
+        if not kernels.fit_for_rows(x, hidden):
             return torch.addcmul(self.dropout(self.narrow(hidden)), self.residual_scale, x)
-        hidden = hidden @ self.narrow.weight.T
-        return fused.scaled_add(x, hidden, self.narrow.bias, self._factors(x), self.residual_scale)
+        hidden, factors = hidden @ self.narrow.weight.T, self._factors(x.shape)
+        return fused.scaled_add(x, hidden, self.narrow.bias, factors, self.residual_scale)
 
     def _add(
         self, x: Float[Tensor, "*rows width"], mixed: Float[Tensor, "*rows width"]
@@ -92,31 +93,23 @@ class Block(nn.Module):
         scale = self.head_scale.repeat_interleave(len(self.out.bias) // self.heads)
         weight, bias = self.out.weight * scale[:, None], self.out.bias * scale
         norms = self.post_attention_norm, self.pre_network_norm
-        if self._fit(x, mixed):
+        if kernels.fit_for_rows(x, mixed):
             h = mixed @ weight.T
-            return fused.add_norm(x.contiguous(), h, bias, self._factors(x), norms)
+            return fused.add_norm(x.contiguous(), h, bias, self._factors(x.shape), norms)
         x = self.dropout.add(x, norms[0](functional.linear(mixed, weight, bias)))
         return x, norms[1](x)
 
     def _activated(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows hidden"]:
         """The normalised hidden layer."""
         norm = self.post_activation_norm
-        if not self._fit(x):
+        if not kernels.fit_for_rows(x):
             return norm(self.dropout(functional.gelu(self.widen(x))))
         hidden = x @ self.widen.weight.T
-        return fused.gelu_norm(hidden, self.widen.bias, self._factors(hidden), norm)
+        return fused.gelu_norm(hidden, self.widen.bias, self._factors(hidden.shape), norm)
 
-    def _factors(self, x: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"] | None:
+    def _factors(self, shape: Sequence[int]) -> Float[Tensor, "*shape"] | None:
         """Of dropout, if there is any."""
-        return self.dropout.factors(x.shape) if self.dropout.active else None
-
-    def _fit(self, *rows: Tensor) -> bool:
-        """Whether kernels take rows of this block."""
-        return (
-            all(x.dim() == 2 for x in rows)
-            and len(self.out.bias) % kernels.LANES == 0
-            and kernels.fit_for(*rows)
-        )
+        return self.dropout.factors(shape) if self.dropout.active else None
 
 
 class ParticleBlock(Block):
@@ -149,8 +142,7 @@ class ParticleBlock(Block):
         """The same as :meth:`_attend`, straight from the tokens of a group."""
         jets = kernels.Jets(group.firsts, group.lengths, self.heads, group.length)
         scores = (len(group.lengths), self.heads, group.length, group.length)
-        factors = self.dropout.factors(scores) if self.dropout.active else None
-        return fused.attention(qkv, bias, factors, jets)
+        return fused.attention(qkv, bias, self._factors(scores), jets)
 
     def _attend(
         self,

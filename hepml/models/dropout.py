@@ -46,30 +46,30 @@ class Dropout(nn.Module):
         kept = words.view(torch.uint8)[:size] >= self.threshold
         self._pool = kept.float().mul_(256 / (256 - self.threshold))
 
-    def factors(self, shape: Sequence[int]) -> Float[Tensor, "*shape"]:
-        """Factors for the values of a tensor on a CPU: 0 or 1/(1 - p); float32."""
+    def factors(
+        self, shape: Sequence[int], dtype: torch.dtype = torch.float32
+    ) -> Float[Tensor, "*shape"]:
+        """Factors for the values of a tensor on a CPU: 0 or 1/(1 - p)."""
         number = math.prod(shape)
         if number > len(self._pool):
             self.redraw(max(_POOL, 2 * number))
         start = int(self._place() * (len(self._pool) - number + 1))
-        return self._pool[start : start + number].view(*shape)
+        return self._pool[start : start + number].view(*shape).to(dtype)
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Drop values in training, leave them alone otherwise."""
         if not self.active:
             return x
-        return (
-            functional.dropout(x, self.probability)
-            if x.is_cuda
-            else x * self.factors(x.shape).to(x.dtype)
-        )
+        if x.is_cuda:
+            return functional.dropout(x, self.probability)
+        return x * self.factors(x.shape, x.dtype)
 
     def add(
         self, to: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"]
     ) -> Float[Tensor, "*shape"]:
         """Give ``to`` + dropout(``x``), the step of a residual connection."""
         if self.active and x.is_cpu:
-            return torch.addcmul(to, x, self.factors(x.shape).to(x.dtype))
+            return torch.addcmul(to, x, self.factors(x.shape, x.dtype))
         return to + self(x)
 
     def _place(self) -> float:

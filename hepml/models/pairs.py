@@ -34,20 +34,14 @@ class Pairs:
 
 
 def find_pairs(group: Group) -> Pairs:
-    """All pairs of real particles of each jet."""
-    jet, row, col = _below_diagonal(group)
-    first = group.tokens.start + group.firsts[jet]
+    """All pairs of real particles of each jet, jet by jet and row by row."""
+    rows, cols = torch.tril_indices(group.length, group.length, -1, device=group.slots.device)
+    jet, pair = (rows < group.lengths[:, None]).nonzero(as_tuple=True)
+    row, col, first = rows[pair], cols[pair], group.tokens.start + group.firsts[jet]
     token = torch.arange(group.tokens.start, group.tokens.stop, device=first.device)
     return Pairs(
         i=torch.cat([first + row, token]), j=torch.cat([first + col, token]), different=len(jet)
     )
-
-
-def _below_diagonal(group: Group) -> tuple[Tensor, Tensor, Tensor]:
-    """Jet, row and column of all pairs i > j, jet by jet and row by row."""
-    rows, cols = torch.tril_indices(group.length, group.length, -1, device=group.slots.device)
-    jet, pair = (rows < group.lengths[:, None]).nonzero(as_tuple=True)
-    return jet, rows[pair], cols[pair]
 
 
 @torch.no_grad()  # momenta are data
@@ -155,9 +149,9 @@ def _table(
     if kernels.fit_for(embedded):
         return fused.pair_table(embedded, group.lengths, group.length)
     jets, length = group.real.shape
-    jet, row, col = _below_diagonal(group)
-    below, above = (jet * length + row) * length + col, (jet * length + col) * length + row
-    places = torch.cat([below, group.slots * length + group.slots % length, above])
+    i, j = (group.slots[tokens - group.tokens.start] for tokens in (pairs.i, pairs.j))
+    above = (j * length + i % length)[: pairs.different]
+    places = torch.cat([i * length + j % length, above])
     table = embedded.new_zeros(jets * length * length, embedded.shape[1])
     table = table.index_copy(0, places, torch.cat([embedded, embedded[: pairs.different]]))
     table = table.view(jets, length, length, embedded.shape[1]).permute(0, 3, 1, 2).contiguous()

@@ -261,8 +261,4 @@ def _keep(z: Tensor, near: Tensor, out: Tensor, sums: Sums) -> None:
 
 def _fit(*tensors: Tensor) -> bool:
     """Whether kernels take these rows."""
-    return (
-        all(x.is_contiguous() for x in tensors)
-        and tensors[0].shape[1] % kernels.LANES == 0
-        and kernels.fit_for(*tensors)
-    )
+    return all(x.is_contiguous() for x in tensors) and kernels.fit_for_rows(*tensors)

@@ -107,14 +107,15 @@ def infer_rows(
     for layer in layers:
         factor, shift = _affine(layer.norm)
         weight = layer.linear.weight * factor[:, None]
-        folded.append((weight.T, torch.addcmul(shift, layer.linear.bias, factor)))
-    output = empty(len(x), len(folded[-1][1]), like=x)
+        bias = torch.addcmul(shift, layer.linear.bias, factor)
+        folded.append((weight.T, torch.ones_like(bias), bias))
+    output = empty(len(x), len(folded[-1][2]), like=x)
     with torch.autocast(x.device.type, enabled=False):
         for rows in chunks(len(x)):
             chunk = x[rows]
-            for weight, bias in folded[:-1]:
-                chunk = gelu(chunk @ weight, torch.ones_like(bias), bias)
-            weight, bias = folded[-1]
+            for weight, one, bias in folded[:-1]:
+                chunk = gelu(chunk @ weight, one, bias)
+            weight, _, bias = folded[-1]
             torch.ops.aten.gelu_(torch.addmm(bias, chunk, weight, out=output[rows]))
     return output
 
@@ -147,8 +148,8 @@ class _Rows(torch.autograd.Function):
         ctx.layers = first, later
         ctx.mark_non_differentiable(*moments)
         output = empty(len(x), len(fours[-1][1]), like=x)
-        for rows, chunk in zip(chunks(len(x)), outputs(last, len(x)), strict=True):
-            output[rows] = chunk
+        for rows in chunks(len(x)):
+            output[rows] = last.gelu(rows)
         return output, *moments
 
     @staticmethod

@@ -37,6 +37,20 @@ def afresh(usual, monkeypatch, tmp_path):  # noqa: ARG001
     compiled.kernels.cache_clear()
 
 
+@pytest.fixture
+def compiler(monkeypatch, tmp_path):
+    """Let $CXX be a shell script."""
+
+    def write(*lines):
+        path = tmp_path / "compiler"
+        path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+        path.chmod(0o755)
+        monkeypatch.setenv("CXX", str(path))
+        return path
+
+    return write
+
+
 def test_compiled_once_and_kept(afresh, usual):
     assert logit() == usual
     (kept,) = afresh.iterdir()
@@ -90,42 +104,37 @@ def test_a_user_without_a_home(afresh, usual, monkeypatch):
     assert not afresh.exists()
 
 
-def test_a_compiler_that_fails_leaves_nothing_behind(afresh, monkeypatch, tmp_path):
-    compiler = tmp_path / "compiler"
-    compiler.write_text(
-        '#!/bin/sh\n[ "$1" = --version ] && exec echo broken 1\necho no >&2; exit 1'
-    )
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
-    assert kernels.description() == f"none, {compiler} fails: no"
+def test_a_compiler_that_fails_leaves_nothing_behind(afresh, compiler):
+    path = compiler('[ "$1" = --version ] && exec echo broken 1', "echo no >&2; exit 1")
+    assert kernels.description() == f"none, {path} fails: no"
     assert list(afresh.iterdir()) == []
 
 
-def test_a_compiler_without_openmp(afresh, usual, monkeypatch, tmp_path):
+def test_a_compiler_without_openmp(afresh, usual, compiler):
     """As Apple's: one thread, the same numbers up to rounding."""
-    compiler = tmp_path / "compiler"
-    compiler.write_text('#!/bin/sh\ncase "$*" in *-fopenmp*) exit 1;; esac\nexec c++ "$@"\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
+    compiler('case "$*" in *-fopenmp*) exit 1;; esac', 'exec c++ "$@"')
     assert logit() == pytest.approx(usual, abs=1e-6)
     assert kernels.description().startswith("compiled by")
     assert len(list(afresh.iterdir())) == 1
 
 
-def test_a_library_that_cannot_be_loaded(afresh, usual, monkeypatch, tmp_path):
+def test_a_library_that_cannot_be_loaded(afresh, usual, compiler):
     """Compiled for another machine, say, or against a newer C library."""
-    compiler = tmp_path / "compiler"
-    compiler.write_text(
-        "#!/bin/sh\n"
-        '[ "$1" = --version ] && exec echo other 1\n'
-        'while [ "$1" != -o ]; do shift; done\n'
-        'echo nothing > "$2"\n'
+    path = compiler(
+        '[ "$1" = --version ] && exec echo other 1',
+        'while [ "$1" != -o ]; do shift; done',
+        'echo nothing > "$2"',
     )
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CXX", str(compiler))
     assert logit() == pytest.approx(usual, abs=1e-5)
-    assert kernels.description().startswith(f"none, {compiler} fails: ")
+    assert kernels.description().startswith(f"none, {path} fails: ")
     assert len(list(afresh.iterdir())) == 1
+
+
+def test_a_compiler_that_makes_nothing(afresh, usual, compiler):
+    path = compiler("exit 0")
+    assert logit() == pytest.approx(usual, abs=1e-5)
+    assert kernels.description().startswith(f"none, {path} fails: ")
+    assert list(afresh.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written(afresh, usual):

@@ -1,4 +1,6 @@
+import copy
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from hepml import kernels
 from hepml.models.dropout import Dropout
 from hepml.models.packing import pack
 from hepml.models.pairs import find_pairs, pair_features
@@ -241,6 +244,59 @@ def test_gradients_are_those_of_finite_differences():
                 parameter -= step * direction
         expected = (values[0] - values[1]) / 2e-4
         assert (gradient * direction).sum().item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+WITH_KERNELS = {
+    "small": SMALL,
+    "with dropout": Architecture(
+        embedding=(24, 32), pair_embedding=(16, 24), heads=4, layers=3, dropout=0.3
+    ),
+    "heads of five": Architecture(embedding=(20,), pair_embedding=(16,), heads=4, layers=1),
+    "without pairs": Architecture(embedding=(32,), heads=4, layers=2, pairs=False),
+}
+
+
+def trained(net, batch, with_kernels, seed=7):
+    """Logits, gradients and running moments of one step of training, then logits without."""
+    net = copy.deepcopy(net).train()
+    torch.manual_seed(seed)  # of the dropout
+    with nullcontext() if with_kernels else kernels.without_kernels():
+        logits = net(*batch)
+        (logits * torch.linspace(-1, 1, len(logits))).sum().backward()
+        with torch.no_grad():
+            scores = net.eval()(*batch)
+    gradients = [p.grad for p in net.parameters()]
+    return [logits.detach(), scores, *gradients, *net.buffers()]
+
+
+@pytest.mark.parametrize("name", WITH_KERNELS)
+def test_a_network_with_kernels_is_that_without(name):
+    if not kernels.fit_for(torch.ones(1)):
+        pytest.skip(f"kernels: {kernels.description()}")
+    batch = jets(torch.tensor([5, 1, 0, 9, 2, 17, 3, 30]))
+    torch.manual_seed(1)
+    net = ParticleTransformer(7, WITH_KERNELS[name], together=20)
+    got, expected = trained(net, batch, True), trained(net, batch, False)
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=2e-4, atol=2e-5)
+    drops = not torch.equal(trained(net, batch, True, seed=8)[0], got[0])
+    assert drops == (WITH_KERNELS[name].dropout > 0)
+
+
+@pytest.mark.parametrize("precision", [torch.float64, torch.bfloat16])
+def test_other_precisions_take_the_operations_of_torch(precision):
+    torch.manual_seed(1)
+    net = ParticleTransformer(7, SMALL).eval()
+    features, momenta, counts = jets()
+    if precision == torch.float64:
+        logits = net.double()(features.double(), momenta.double(), counts)
+    else:
+        with torch.autocast("cpu", precision):
+            logits = net(features, momenta, counts)
+    assert logits.dtype == precision
+    with torch.no_grad():
+        expected = net.float()(features, momenta, counts)
+    torch.testing.assert_close(logits.float(), expected, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize("training", [True, False])
