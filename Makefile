@@ -1,9 +1,11 @@
 # The short names of long commands. All need the environment of the README's second command.
 .PHONY: check format test schema
+KERNELS = $(wildcard hepml/kernels/*.cpp hepml/kernels/*.h)
 
 check:  ## lint, format, types, imports and the form of the workflow
 	ruff check .
 	ruff format --check .
+	clang-format --dry-run --Werror $(KERNELS)
 	mypy
 	lint-imports
 	snakefmt --check Snakefile workflow
@@ -12,6 +14,7 @@ check:  ## lint, format, types, imports and the form of the workflow
 format:  ## mend what tools can mend
 	ruff check --fix .
 	ruff format .
+	clang-format -i $(KERNELS)
 	snakefmt Snakefile workflow
 
 test:  ## everything but whole workflow runs

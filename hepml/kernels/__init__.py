@@ -5,17 +5,18 @@ other devices and types of numbers, the same is computed by PyTorch's own operat
 """
 
 from hepml.kernels.calls import (
+    BlockParameters,
+    Drops,
     Jets,
-    add_norm,
-    add_norm_backward,
+    Kept,
     attention,
     attention_backward,
-    gelu_norm,
-    gelu_norm_backward,
+    norm_linear,
+    norm_linear_backward,
     pair_table,
     pair_table_backward,
-    scaled_add,
-    scaled_add_backward,
+    residual_steps,
+    residual_steps_backward,
 )
 from hepml.kernels.compiled import LANES, description, fit_for, fit_for_rows, without_kernels
 from hepml.kernels.memory import keep_freed_memory
@@ -23,24 +24,25 @@ from hepml.kernels.rows import row_chain, row_gelu, row_moments, row_norm_backwa
 
 __all__ = [
     "LANES",
+    "BlockParameters",
+    "Drops",
     "Jets",
-    "add_norm",
-    "add_norm_backward",
+    "Kept",
     "attention",
     "attention_backward",
     "description",
     "fit_for",
     "fit_for_rows",
-    "gelu_norm",
-    "gelu_norm_backward",
     "keep_freed_memory",
+    "norm_linear",
+    "norm_linear_backward",
     "pair_table",
     "pair_table_backward",
+    "residual_steps",
+    "residual_steps_backward",
     "row_chain",
     "row_gelu",
     "row_moments",
     "row_norm_backward",
-    "scaled_add",
-    "scaled_add_backward",
     "without_kernels",
 ]

@@ -1,9 +1,9 @@
 // softmax(scale Q Kᵀ + bias) V of the particles of each jet (arXiv:1706.03762, Eq. 1), forwards and
 // backwards: the particles of a jet in one head and all scores among them stay in the cache.
 
-#include "lanes.h"
-
 #include <cmath>
+
+#include "lanes.h"
 
 using namespace hepml;
 
@@ -106,8 +106,8 @@ struct Jets {
     const int64_t *first;   // token of each jet
     const int64_t *length;  // particles of each jet
     int64_t jets, heads, depth;
-    int64_t line;                             // places of a row of scores, a multiple of 8
-    int64_t bias_jet, bias_head, bias_row;    // strides of the bias
+    int64_t line;                           // places of a row of scores, a multiple of 8
+    int64_t bias_jet, bias_head, bias_row;  // strides of the bias
     float scale;
     int64_t threads;
 };
@@ -139,8 +139,7 @@ void attention(const Jets *group, const float *qkv, const float *bias, const flo
                         inverse[r] = 1 / whole;
                         if (i + r < n)
                             norm[(g.first[jet] + i + r) * g.heads + head] = most + std::log(whole);
-                        if (factors)
-                            multiply(p + r * m, factors + place + (i + r) * g.line, m);
+                        if (factors) multiply(p + r * m, factors + place + (i + r) * g.line, m);
                     }
                     product(p, m, 1, n, v, g.depth, o + i * g.depth);
                     for (int r = 0; r < 4; r++)
@@ -154,8 +153,9 @@ void attention(const Jets *group, const float *qkv, const float *bias, const flo
     });
 }
 
-// Gradients of qkv and, unless null, of the bias (jets, heads, line, line), from that of the output.
-// With P the softmax and F the factors of dropout: dV = (PF)ᵀ dO, dS = P (F dO Vᵀ - Σ_j P F dO Vᵀ).
+// Gradients of qkv and, unless null, of the bias (jets, heads, line, line), from dO, that of the
+// output. With P the softmax and F the factors of dropout:
+// dV = (P F)ᵀ dO, dS = P (F dO Vᵀ - Σ_j P F dO Vᵀ).
 void attention_backward(const Jets *group, const float *qkv, const float *bias,
                         const float *factors, const float *norm, const float *gradient,
                         float *of_qkv, float *of_bias) {
@@ -192,7 +192,8 @@ void attention_backward(const Jets *group, const float *qkv, const float *bias,
                     std::fill(line + m, line + g.line, 0.0f);
                 }
                 if (of_bias)
-                    std::fill(of_bias + place + n * g.line, of_bias + place + g.line * g.line, 0.0f);
+                    std::fill(of_bias + place + n * g.line, of_bias + place + g.line * g.line,
+                              0.0f);
                 for (int64_t i = 0; i < m; i += 4) {
                     const int64_t at = i * g.depth;
                     product(ds + i * m, m, 1, n, k, g.depth, of_q + at);

@@ -1,7 +1,8 @@
 """Calls of the compiled kernels on tensors. All tensors are contiguous, float32 and on the CPU."""
 
 import ctypes
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
@@ -84,107 +85,154 @@ def attention_backward(  # noqa: PLR0913
     return of_qkv, of_bias
 
 
-def gelu_norm(
+@dataclass(frozen=True)
+class BlockParameters:
+    """Parameters of the residual steps of an attention block, and of their norms.
+
+    Weights have a row per output; ``head_scale`` has a number per column.
+    """
+
+    out: Float[Tensor, "width width"]
+    out_bias: Float[Tensor, " width"]
+    head_scale: Float[Tensor, " width"]
+    gain: Float[Tensor, " width"]
+    shift: Float[Tensor, " width"]
+    gain2: Float[Tensor, " width"]
+    shift2: Float[Tensor, " width"]
+    widen: Float[Tensor, "hidden width"]
+    widen_bias: Float[Tensor, " hidden"]
+    gain3: Float[Tensor, " hidden"]
+    shift3: Float[Tensor, " hidden"]
+    narrow: Float[Tensor, "width hidden"]
+    narrow_bias: Float[Tensor, " width"]
+    scale: Float[Tensor, " width"]
+
+    def all(self) -> tuple[Tensor, ...]:
+        """In the order of the fields."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+
+class _Parameters(ctypes.Structure):
+    _fields_ = [(field.name, ctypes.c_void_p) for field in fields(BlockParameters)]
+
+
+@dataclass(frozen=True)
+class Drops:
+    """Factors of dropout in the residual steps of a block, 0 or 1/(1 - p); None without."""
+
+    of_mixed: Float[Tensor, "rows width"] | None = None
+    of_hidden: Float[Tensor, "rows hidden"] | None = None
+    of_output: Float[Tensor, "rows width"] | None = None
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [
+        *((name, COUNT) for name in ("rows", "width", "hidden")),
+        ("eps", ctypes.c_float),
+        ("threads", COUNT),
+        *((field.name, ctypes.c_void_p) for field in fields(Drops)),
+    ]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the gradients of the residual steps need.
+
+    Attributes:
+        projected: what attention found, behind its projection.
+        hidden: the hidden layer before the GELU.
+        moments: mean and 1/deviation of what the three norms got.
+    """
+
+    projected: Float[Tensor, "rows width"]
+    hidden: Float[Tensor, "rows hidden"]
+    moments: Float[Tensor, "rows 6"]
+
+
+def residual_steps(
     x: Float[Tensor, "rows width"],
-    bias: Float[Tensor, " width"],
-    factors: Float[Tensor, "rows width"] | None,
-    gain: Float[Tensor, " width"],
-    shift: Float[Tensor, " width"],
+    mixed: Float[Tensor, "rows width"],
+    drops: Drops,
+    parameters: BlockParameters,
     eps: float,
-) -> tuple[Float[Tensor, "rows width"], Float[Tensor, "rows 2"]]:
-    """Layer norm of factors · GELU(x + bias); also mean and 1/deviation of each row."""
-    out, moments = torch.empty_like(x), x.new_empty(len(x), 2)
-    loaded().gelu_norm(
-        *at(x, bias, factors, gain, shift), ctypes.c_float(eps), *sizes(x), threads(),
-        *at(out, moments),
-    )  # fmt: skip
-    return out, moments
+    keep: bool,
+) -> tuple[Float[Tensor, "rows width"], Kept | None]:
+    """Add what attention found, then what the network makes of the sum.
 
-
-def gelu_norm_backward(
-    x: Float[Tensor, "rows width"],
-    bias: Float[Tensor, " width"],
-    factors: Float[Tensor, "rows width"] | None,
-    gain: Float[Tensor, " width"],
-    moments: Float[Tensor, "rows 2"],
-    gradient: Float[Tensor, "rows width"],
-) -> tuple[Tensor, Float[Tensor, "3 width"]]:
-    """Gradients of ``x``, and of ``bias``, ``gain`` and ``shift`` one above another."""
-    of_x, of_parameters = torch.empty_like(x), x.new_empty(3, x.shape[1])
-    loaded().gelu_norm_backward(
-        *at(x, bias, factors, gain, moments, gradient), *sizes(x), threads(),
-        *at(of_x, of_parameters),
-    )  # fmt: skip
-    return of_x, of_parameters
-
-
-def add_norm(
-    x: Float[Tensor, "rows width"],
-    h: Float[Tensor, "rows width"],
-    factors: Float[Tensor, "rows width"] | None,
-    parameters: Float[Tensor, "5 width"],
-    eps: float,
-) -> tuple[Float[Tensor, "rows width"], Float[Tensor, "rows width"], Float[Tensor, "rows 4"]]:
-    """Give y = x + factors · norm(h + bias), norm(y), and what the gradient needs.
+    y = x + drop(norm(head_scale · (out mixed))), and scale · y + drop(narrow norm(drop(GELU(widen
+    norm(y))))), each product with its bias (arXiv:2110.09456; arXiv:2202.03772, Fig. 3).
 
     Args:
-        x: what is added to.
-        h: before bias and the first norm.
-        factors: of dropout; None without.
-        parameters: bias, gain and shift of the first norm, gain and shift of the second.
-        eps: of both norms.
+        x: tokens.
+        mixed: what attention found for each.
+        drops: factors of dropout.
+        parameters: of the block.
+        eps: of all three norms.
+        keep: whether gradients will be asked for.
     """
-    y, out, moments = torch.empty_like(x), torch.empty_like(x), x.new_empty(len(x), 4)
-    loaded().add_norm(
-        *at(x, h, factors, parameters), ctypes.c_float(eps), *sizes(x), threads(),
-        *at(y, out, moments),
+    output, kept = torch.empty_like(x), None
+    if keep:
+        hidden = x.new_empty(len(x), len(parameters.widen))
+        kept = Kept(torch.empty_like(x), hidden, x.new_empty(len(x), 6))
+    there = (kept.projected, kept.hidden, kept.moments) if kept else (None, None, None)
+    loaded().residual_steps(
+        ctypes.byref(_shape(x, drops, parameters, eps)), ctypes.byref(_pointers(parameters)),
+        *at(x, mixed, output, *there),
     )  # fmt: skip
-    return y, out, moments
+    return output, kept
 
 
-def add_norm_backward(  # noqa: PLR0913
-    h: Float[Tensor, "rows width"],
-    y: Float[Tensor, "rows width"],
-    factors: Float[Tensor, "rows width"] | None,
-    parameters: Float[Tensor, "5 width"],
-    moments: Float[Tensor, "rows 4"],
-    of_y: Float[Tensor, "rows width"],
-    of_out: Float[Tensor, "rows width"],
-) -> tuple[Tensor, Tensor, Float[Tensor, "5 width"]]:
-    """Gradients of ``x``, ``h`` and the parameters, from those of both outputs."""
-    of_x, of_h, of_parameters = (torch.empty_like(z) for z in (y, h, parameters))
-    loaded().add_norm_backward(
-        *at(h, y, factors, parameters, moments, of_y, of_out), *sizes(h), threads(),
-        *at(of_x, of_h, of_parameters),
-    )  # fmt: skip
-    return of_x, of_h, of_parameters
-
-
-def scaled_add(
+def residual_steps_backward(  # noqa: PLR0913
     x: Float[Tensor, "rows width"],
-    h: Float[Tensor, "rows width"],
-    bias: Float[Tensor, " width"],
-    factors: Float[Tensor, "rows width"] | None,
-    scale: Float[Tensor, " width"],
-) -> Float[Tensor, "rows width"]:
-    """Give scale · x + factors · (h + bias)."""
-    out = torch.empty_like(x)
-    loaded().scaled_add(*at(x, h, bias, factors, scale), *sizes(x), threads(), *at(out))
-    return out
-
-
-def scaled_add_backward(
-    x: Float[Tensor, "rows width"],
-    factors: Float[Tensor, "rows width"] | None,
-    scale: Float[Tensor, " width"],
+    mixed: Float[Tensor, "rows width"],
+    drops: Drops,
+    parameters: BlockParameters,
+    eps: float,
+    kept: Kept,
     gradient: Float[Tensor, "rows width"],
-) -> tuple[Tensor, Tensor, Float[Tensor, "2 width"]]:
-    """Gradients of ``x`` and ``h``, and of ``bias`` and ``scale`` one above the other."""
-    of_x, of_h, of_parameters = torch.empty_like(x), torch.empty_like(x), x.new_empty(2, len(scale))
-    loaded().scaled_add_backward(
-        *at(x, factors, scale, gradient), *sizes(x), threads(), *at(of_x, of_h, of_parameters)
-    )
-    return of_x, of_h, of_parameters
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Gradients of ``x``, ``mixed`` and each of the parameters."""
+    of_x, of_mixed = torch.empty_like(x), torch.empty_like(x)
+    of_parameters = x.new_empty(sum(parameter.numel() for parameter in parameters.all()))
+    loaded().residual_steps_backward(
+        ctypes.byref(_shape(x, drops, parameters, eps)), ctypes.byref(_pointers(parameters)),
+        *at(x, mixed, kept.projected, kept.hidden, kept.moments, gradient),
+        *at(of_x, of_mixed, of_parameters),
+    )  # fmt: skip
+    return of_x, of_mixed, _split(of_parameters, parameters.all())
+
+
+def norm_linear(
+    x: Float[Tensor, "rows width"],
+    norm: tuple[Float[Tensor, " width"], Float[Tensor, " width"]],
+    weight: Float[Tensor, "outputs width"],
+    bias: Float[Tensor, " outputs"],
+    eps: float,
+) -> Float[Tensor, "rows outputs"]:
+    """Linear layer of the layer norm of ``x`` with gain and shift ``norm``."""
+    output = x.new_empty(len(x), len(weight))
+    loaded().norm_linear(
+        *at(x, *norm, weight, bias), ctypes.c_float(eps), *sizes(x), COUNT(len(weight)), threads(),
+        *at(output),
+    )  # fmt: skip
+    return output
+
+
+def norm_linear_backward(
+    x: Float[Tensor, "rows width"],
+    norm: tuple[Float[Tensor, " width"], Float[Tensor, " width"]],
+    weight: Float[Tensor, "outputs width"],
+    eps: float,
+    gradient: Float[Tensor, "rows outputs"],
+) -> tuple[Tensor, list[Tensor]]:
+    """Gradients of ``x``, and of weight, bias, gain and shift."""
+    of_x, like = torch.empty_like(x), (weight, weight[:, 0], *norm)
+    of_parameters = x.new_empty(sum(parameter.numel() for parameter in like))
+    loaded().norm_linear_backward(
+        *at(x, *norm, weight), ctypes.c_float(eps), *at(gradient), *sizes(x), COUNT(len(weight)),
+        threads(), *at(of_x, of_parameters),
+    )  # fmt: skip
+    return of_x, _split(of_parameters, like)
 
 
 def pair_table(
@@ -236,3 +284,18 @@ def _columns(x: Tensor) -> tuple[ctypes.c_void_p, ctypes.c_int64]:
     if len(x) > 1 and x.stride(0) != 1:
         raise ValueError("kernels: columns must be contiguous")
     return start(x), COUNT(x.stride(1))
+
+
+def _shape(x: Tensor, drops: Drops, parameters: BlockParameters, eps: float) -> _Shape:
+    numbers = (*x.shape, len(parameters.widen), eps, threads().value)
+    return _Shape(*numbers, *at(drops.of_mixed, drops.of_hidden, drops.of_output))
+
+
+def _pointers(parameters: BlockParameters) -> _Parameters:
+    return _Parameters(*at(*parameters.all()))
+
+
+def _split(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Parts of a tensor in the shapes of others."""
+    parts = flat.split([x.numel() for x in like])
+    return [part.view(x.shape) for part, x in zip(parts, like, strict=True)]

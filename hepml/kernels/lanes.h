@@ -101,7 +101,8 @@ inline floats gelu(floats x, floats &slope) {
 
 // Call do_part(first, last, number of the part) for as many parts as there are threads. Threads are
 // OpenMP's: PyTorch's own, where it has loaded the same library.
-template <class Part> void in_parts(int64_t total, int64_t threads, Part do_part) {
+template <class Part>
+void in_parts(int64_t total, int64_t threads, Part do_part) {
     const int64_t parts = std::max<int64_t>(1, std::min(threads, total));
 #pragma omp parallel for schedule(static, 1) num_threads(int(parts)) if (parts > 1)
     for (int64_t part = 0; part < parts; part++)

@@ -2,9 +2,9 @@
 
 #pragma once
 
-#include "lanes.h"
-
 #include <cmath>
+
+#include "lanes.h"
 
 namespace hepml {
 

@@ -1,8 +1,8 @@
 // From what is known of pairs of particles to a symmetric table of each jet and head, and back.
 
-#include "lanes.h"
-
 #include <limits>
+
+#include "lanes.h"
 
 using namespace hepml;
 
@@ -49,8 +49,7 @@ void pair_table(const int64_t *length, int64_t jets, int64_t heads, int64_t line
 
 // Gradient of the values, (heads, pairs) with `stride` between heads, from that of the table.
 void pair_table_backward(const int64_t *length, int64_t jets, int64_t heads, int64_t line,
-                         int64_t threads, const float *gradient, int64_t stride,
-                         float *of_values) {
+                         int64_t threads, const float *gradient, int64_t stride, float *of_values) {
     each_jet(length, jets, threads, [=](int64_t jet, int64_t n, int64_t below, int64_t diagonal) {
         for (int64_t head = 0; head < heads; head++) {
             const float *t = gradient + (jet * heads + head) * line * line;

@@ -65,7 +65,6 @@ def _cnn(settings: CnnSettings) -> Cnn:
 
 
 def _particle_transformer(settings: ParticleTransformerSettings) -> ParticleTransformer:
-    # a thousand small tokens take less of the cache, and fewer groups less time to cut
-    size, together = (PUBLISHED, 1000) if settings.size == "published" else (SMALL, 2000)
+    size = PUBLISHED if settings.size == "published" else SMALL
     names = SetRecipe(settings.features).names
-    return ParticleTransformer(len(names), replace(size, pairs=settings.pairs), together=together)
+    return ParticleTransformer(len(names), replace(size, pairs=settings.pairs))

@@ -78,34 +78,43 @@ class Block(nn.Module):
         self, x: Float[Tensor, "*rows width"], mixed: Float[Tensor, "*rows width"]
     ) -> Float[Tensor, "*rows width"]:
         """Add what attention found, then what the network makes of the sum."""
-        x, normed = self._add(x, mixed)
-        hidden = self._activated(normed)
-        if not kernels.fit_for_rows(x, hidden):
-            return torch.addcmul(self.dropout(self.narrow(hidden)), self.residual_scale, x)
-        hidden, factors = hidden @ self.narrow.weight.T, self._factors(x.shape)
-        return fused.scaled_add(x, hidden, self.narrow.bias, factors, self.residual_scale)
-
-    def _add(
-        self, x: Float[Tensor, "*rows width"], mixed: Float[Tensor, "*rows width"]
-    ) -> tuple[Float[Tensor, "*rows width"], Float[Tensor, "*rows width"]]:
-        """Residual step of attention, and its sum normalised for the network."""
-        # scaling heads after the projection scales its rows
-        scale = self.head_scale.repeat_interleave(len(self.out.bias) // self.heads)
-        weight, bias = self.out.weight * scale[:, None], self.out.bias * scale
-        norms = self.post_attention_norm, self.pre_network_norm
         if kernels.fit_for_rows(x, mixed):
-            h = mixed @ weight.T
-            return fused.add_norm(x.contiguous(), h, bias, self._factors(x.shape), norms)
-        x = self.dropout.add(x, norms[0](functional.linear(mixed, weight, bias)))
-        return x, norms[1](x)
+            drops = kernels.Drops(
+                self._factors(x.shape),
+                self._factors((len(x), self.widen.out_features)),
+                self._factors(x.shape),
+            )
+            norm = self.post_attention_norm
+            return fused.residual_steps(
+                x.contiguous(), mixed.contiguous(), drops, self._step_parameters(), norm.eps
+            )
+        found = self.out(mixed) * self._scale_of_columns()
+        x = self.dropout.add(x, self.post_attention_norm(found))
+        hidden = self.dropout(functional.gelu(self.widen(self.pre_network_norm(x))))
+        hidden = self.narrow(self.post_activation_norm(hidden))
+        return torch.addcmul(self.dropout(hidden), self.residual_scale, x)
 
-    def _activated(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows hidden"]:
-        """The normalised hidden layer."""
-        norm = self.post_activation_norm
-        if not kernels.fit_for_rows(x):
-            return norm(self.dropout(functional.gelu(self.widen(x))))
-        hidden = x @ self.widen.weight.T
-        return fused.gelu_norm(hidden, self.widen.bias, self._factors(hidden.shape), norm)
+    def normed_qkv(self, x: Float[Tensor, "*rows width"]) -> Float[Tensor, "*rows three_widths"]:
+        """Queries, keys and values of normalised tokens, side by side."""
+        if kernels.fit_for_rows(x):
+            return fused.norm_linear(x.contiguous(), self.pre_attention_norm, self.qkv)
+        return self.qkv(self.pre_attention_norm(x))
+
+    def _scale_of_columns(self) -> Float[Tensor, " width"]:
+        """The scale of its head for each column."""
+        return self.head_scale.repeat_interleave(self.out.out_features // self.heads)
+
+    def _step_parameters(self) -> kernels.BlockParameters:
+        """Of the residual steps."""
+        first, second, third = (
+            self.post_attention_norm, self.pre_network_norm, self.post_activation_norm
+        )  # fmt: skip
+        return kernels.BlockParameters(
+            self.out.weight, self.out.bias, self._scale_of_columns(),
+            first.weight, first.bias, second.weight, second.bias,
+            self.widen.weight, self.widen.bias, third.weight, third.bias,
+            self.narrow.weight, self.narrow.bias, self.residual_scale,
+        )  # fmt: skip
 
     def _factors(self, shape: Sequence[int]) -> Float[Tensor, "*shape"] | None:
         """Of dropout, if there is any."""
@@ -125,7 +134,7 @@ class ParticleBlock(Block):
             group: which of them are of one jet.
             bias: added to the scores, (jets, heads or 1, length or 1, length).
         """
-        qkv = self.qkv(self.pre_attention_norm(x))
+        qkv = self.normed_qkv(x)
         depth = x.shape[-1] // self.heads
         if isinstance(group, Group) and depth % kernels.LANES == 0 and kernels.fit_for(qkv, bias):
             mixed = self._attend_packed(qkv, group, bias)

@@ -21,41 +21,27 @@ def attention(
     return mixed
 
 
-def add_norm(
-    x: Float[Tensor, "rows width"],
-    h: Float[Tensor, "rows width"],
-    bias: Float[Tensor, " width"],
-    factors: Float[Tensor, "rows width"] | None,
-    norms: tuple[nn.LayerNorm, nn.LayerNorm],
-) -> tuple[Float[Tensor, "rows width"], Float[Tensor, "rows width"]]:
-    """Y = x + factors · first norm(h + bias), and second norm(y); differentiable once."""
-    first, second = norms
-    parameters = torch.stack([bias, first.weight, first.bias, second.weight, second.bias])
-    y, out = _AddNorm.apply(x, h, factors, parameters, first.eps)  # type: ignore[no-untyped-call]
-    return y, out
-
-
-def scaled_add(
-    x: Float[Tensor, "rows width"],
-    h: Float[Tensor, "rows width"],
-    bias: Float[Tensor, " width"],
-    factors: Float[Tensor, "rows width"] | None,
-    scale: Float[Tensor, " width"],
-) -> Float[Tensor, "rows width"]:
-    """Give scale · x + factors · (h + bias); differentiable once, by all but the factors."""
-    output: Tensor = _ScaledAdd.apply(x, h, bias, factors, scale)  # type: ignore[no-untyped-call]
+def norm_linear(
+    x: Float[Tensor, "rows width"], norm: nn.LayerNorm, linear: nn.Linear
+) -> Float[Tensor, "rows outputs"]:
+    """Linear layer of a layer norm; differentiable once."""
+    output: Tensor = _NormLinear.apply(  # type: ignore[no-untyped-call]
+        x, norm.weight, norm.bias, linear.weight, linear.bias, norm.eps
+    )
     return output
 
 
-def gelu_norm(
+def residual_steps(
     x: Float[Tensor, "rows width"],
-    bias: Float[Tensor, " width"],
-    factors: Float[Tensor, "rows width"] | None,
-    norm: nn.LayerNorm,
+    mixed: Float[Tensor, "rows width"],
+    drops: kernels.Drops,
+    parameters: kernels.BlockParameters,
+    eps: float,
 ) -> Float[Tensor, "rows width"]:
-    """Layer norm of factors · GELU(x + bias); differentiable once, by all but the factors."""
-    output: Tensor = _GeluNorm.apply(  # type: ignore[no-untyped-call]
-        x, bias, factors, norm.weight, norm.bias, norm.eps
+    """See :func:`hepml.kernels.residual_steps`; differentiable once, by all but the drops."""
+    keep = torch.is_grad_enabled()
+    output: Tensor = _ResidualSteps.apply(  # type: ignore[no-untyped-call]
+        x, mixed, drops, eps, keep, *parameters.all()
     )
     return output
 
@@ -92,79 +78,57 @@ class _Attention(torch.autograd.Function):
         return of_qkv, of_bias, None, None
 
 
-class _GeluNorm(torch.autograd.Function):
+class _NormLinear(torch.autograd.Function):
     @staticmethod
     def forward(  # noqa: PLR0913
         ctx: Any,  # noqa: ANN401
         x: Tensor,
-        bias: Tensor,
-        factors: Tensor | None,
         gain: Tensor,
         shift: Tensor,
+        weight: Tensor,
+        bias: Tensor,
         eps: float,
     ) -> Tensor:
-        output, moments = kernels.gelu_norm(x, bias, factors, gain, shift, eps)
-        ctx.save_for_backward(x, bias, factors, gain, moments)
+        ctx.save_for_backward(x, gain, shift, weight)
+        ctx.eps = eps
+        return kernels.norm_linear(x, (gain, shift), weight, bias, eps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        x, gain, shift, weight = ctx.saved_tensors
+        of_x, (of_weight, of_bias, of_gain, of_shift) = kernels.norm_linear_backward(
+            x, (gain, shift), weight, ctx.eps, gradient.contiguous()
+        )
+        return of_x, of_gain, of_shift, of_weight, of_bias, None
+
+
+class _ResidualSteps(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        mixed: Tensor,
+        drops: kernels.Drops,
+        eps: float,
+        keep: bool,
+        *parameters: Tensor,
+    ) -> Tensor:
+        block = kernels.BlockParameters(*parameters)
+        output, kept = kernels.residual_steps(x, mixed, drops, block, eps, keep)
+        ctx.save_for_backward(x, mixed, *parameters)
+        ctx.drops, ctx.eps, ctx.kept = drops, eps, kept
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        x, bias, factors, gain, moments = ctx.saved_tensors
-        of_x, of_parameters = kernels.gelu_norm_backward(
-            x, bias, factors, gain, moments, gradient.contiguous()
+        x, mixed, *parameters = ctx.saved_tensors
+        block = kernels.BlockParameters(*parameters)
+        of_x, of_mixed, of_parameters = kernels.residual_steps_backward(
+            x, mixed, ctx.drops, block, ctx.eps, ctx.kept, gradient.contiguous()
         )
-        of_bias, of_gain, of_shift = of_parameters
-        return of_x, of_bias, None, of_gain, of_shift, None
-
-
-class _AddNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        x: Tensor,
-        h: Tensor,
-        factors: Tensor | None,
-        parameters: Tensor,
-        eps: float,
-    ) -> tuple[Tensor, Tensor]:
-        y, out, moments = kernels.add_norm(x, h, factors, parameters, eps)
-        ctx.save_for_backward(h, y, factors, parameters, moments)
-        return y, out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *of_outputs: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        h, y, factors, parameters, moments = ctx.saved_tensors
-        of_y, of_out = (gradient.contiguous() for gradient in of_outputs)
-        of_x, of_h, of_parameters = kernels.add_norm_backward(
-            h, y, factors, parameters, moments, of_y, of_out
-        )
-        return of_x, of_h, None, of_parameters, None
-
-
-class _ScaledAdd(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401
-        x: Tensor,
-        h: Tensor,
-        bias: Tensor,
-        factors: Tensor | None,
-        scale: Tensor,
-    ) -> Tensor:
-        ctx.save_for_backward(x, factors, scale)
-        return kernels.scaled_add(x, h, bias, factors, scale)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        x, factors, scale = ctx.saved_tensors
-        of_x, of_h, of_parameters = kernels.scaled_add_backward(
-            x, factors, scale, gradient.contiguous()
-        )
-        of_bias, of_scale = of_parameters
-        return of_x, of_h, of_bias, None, of_scale
+        return of_x, of_mixed, None, None, None, *of_parameters
 
 
 class _PairTable(torch.autograd.Function):

@@ -95,7 +95,7 @@ class ParticleTransformer(nn.Module):
         inputs: int,
         architecture: Architecture = PUBLISHED,
         outputs: int = 1,
-        together: int = 1000,
+        together: int = 2000,
     ) -> None:
         super().__init__()
         a, width = architecture, architecture.embedding[-1]

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from hepml import kernels
@@ -33,30 +32,6 @@ def test_gelu_keeps_what_is_not_a_number():
     x = torch.zeros(1, 8)
     x[0, 3] = torch.nan
     assert gelu_of(x)[0].isnan().nonzero().tolist() == [[0, 3]]
-
-
-@pytest.mark.parametrize("dropped", [False, True])
-@pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("rows", [0, 1, 37])
-def test_norm_of_gelu(dropped, threads, rows, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    torch.manual_seed(1)
-    norm = nn.LayerNorm(40)
-    nn.init.normal_(norm.weight)
-    nn.init.normal_(norm.bias)
-    x, bias, weight = torch.randn(rows, 40), torch.randn(40), torch.randn(rows, 40)
-    factors = (torch.rand(rows, 40) > 0.3) / 0.7 if dropped else None
-    ours = [y.clone().requires_grad_() for y in (x, bias)]
-    (fused.gelu_norm(*ours, factors, norm) * weight).sum().backward()
-    got = [y.grad for y in (*ours, norm.weight, norm.bias)]
-    exact = [y.detach().double().requires_grad_() for y in (x, bias, norm.weight, norm.bias)]
-    hidden = functional.gelu(exact[0] + exact[1]) * (1 if factors is None else factors)
-    expected = functional.layer_norm(hidden, (40,), exact[2], exact[3])
-    (expected * weight).sum().backward()
-    plain, _ = kernels.gelu_norm(x, bias, factors, norm.weight, norm.bias, norm.eps)
-    torch.testing.assert_close(plain.double(), expected, rtol=1e-5, atol=1e-5)
-    for a, b in zip(got, exact, strict=True):
-        torch.testing.assert_close(a.double(), b.grad, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -120,52 +95,3 @@ def test_table_of_pairs_is_symmetric_and_so_is_its_gradient(threads, monkeypatch
     torch.testing.assert_close(table, expected)
     torch.where(expected.isinf(), 0, table * weight).sum().backward()
     torch.testing.assert_close(values.grad, of_values)
-
-
-@pytest.mark.parametrize("dropped", [False, True])
-@pytest.mark.parametrize("threads", [1, 4])
-def test_scaled_residual_step(dropped, threads, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    torch.manual_seed(5)
-    x, h, weight = torch.randn(3, 19, 24)
-    bias, scale = torch.randn(2, 24)
-    factors = (torch.rand(19, 24) > 0.3) / 0.7 if dropped else None
-    leaves = [z.clone().requires_grad_() for z in (x, h, bias, scale)]
-    out = fused.scaled_add(*leaves[:3], factors, leaves[3])
-    (out * weight).sum().backward()
-    exact = [z.double().requires_grad_() for z in (x, h, bias, scale)]
-    expected = exact[3] * exact[0] + (exact[1] + exact[2]) * (1 if factors is None else factors)
-    (expected * weight).sum().backward()
-    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-6)
-    for a, b in zip(leaves, exact, strict=True):
-        torch.testing.assert_close(a.grad.double(), b.grad, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("dropped", [False, True])
-@pytest.mark.parametrize("threads", [1, 4])
-def test_residual_step_between_two_norms(dropped, threads, monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    torch.manual_seed(4)
-    norms = nn.LayerNorm(24), nn.LayerNorm(24)
-    for parameter in (*norms[0].parameters(), *norms[1].parameters()):
-        nn.init.normal_(parameter)
-    x, h, of_y, of_out = torch.randn(4, 19, 24)
-    bias = torch.randn(24)
-    factors = (torch.rand(19, 24) > 0.3) / 0.7 if dropped else None
-    leaves = [z.clone().requires_grad_() for z in (x, h, bias)]
-    y, out = fused.add_norm(*leaves, factors, norms)
-    (y * of_y + out * of_out).sum().backward()
-    got = [z.grad for z in (*leaves, *norms[0].parameters(), *norms[1].parameters())]
-    exact = [z.detach().double().requires_grad_() for z in (x, h, bias)]
-    doubles = [norm.double() for norm in norms]
-    for norm in doubles:
-        norm.zero_grad()
-    step = doubles[0](exact[1] + exact[2]) * (1 if factors is None else factors)
-    expected_y = exact[0] + step
-    expected = doubles[1](expected_y)
-    (expected_y * of_y + expected * of_out).sum().backward()
-    torch.testing.assert_close(y.double(), expected_y, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(out.double(), expected, rtol=1e-5, atol=1e-5)
-    parameters = [*doubles[0].parameters(), *doubles[1].parameters()]
-    for a, b in zip(got, [*exact, *parameters], strict=True):
-        torch.testing.assert_close(a.double(), b.grad, rtol=1e-4, atol=1e-5)
