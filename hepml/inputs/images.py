@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 from torch import Tensor
 
+from hepml import kernels
 from hepml.errors import InputError, nearest
 from hepml.inputs.segments import ArraySegments, Column, Segments, TensorSegments
 
@@ -133,6 +134,11 @@ def jet_images(
         segments = TensorSegments(counts, len(values))
         _check(momenta, segments, first=0)
         return JetImages(drawn, draw(drawn, momenta, segments, settings))
+    if kernels.fit_for():
+        images, outside, bad = kernels.jet_images(values, counts, _drawing(columns, settings))
+        if bad >= 0:
+            raise _not_finite(bad)
+        return JetImages(images, outside)
     images = np.zeros(shape, np.float32)
     outside = np.zeros(len(counts), np.float32)
     for jets, particles in _pieces(counts):
@@ -141,6 +147,18 @@ def jet_images(
         _check(momenta, pieces, first=jets.start)
         outside[jets] = draw(images[jets], momenta, pieces, settings)
     return JetImages(images, outside)
+
+
+def _drawing(columns: Sequence[int], settings: ImageSettings) -> kernels.Drawing:
+    return kernels.Drawing(
+        columns=columns,
+        channels=[CHANNELS.index(channel) for channel in settings.channels],
+        pixels=settings.pixels,
+        half_width=settings.half_width,
+        steps=[step in settings.steps for step in STEPS],
+        largest=LARGEST,
+        smallest_pt=_SMALLEST_PT,
+    )
 
 
 def positions(
@@ -186,10 +204,14 @@ def _check(columns: Sequence[Column], segments: Segments, first: int) -> None:
         sane = sane & (segments.xp.abs(column) < LARGEST)
     if not bool(sane.all()):
         jet = int(segments.first_places(1)[~sane][0])
-        raise InputError(
-            f"images: jet {first + jet} (counted from 0) has a particle whose momentum or charge "
-            f"is not finite or beyond {LARGEST:g}; select such jets away"
-        )
+        raise _not_finite(first + jet)
+
+
+def _not_finite(jet: int) -> InputError:
+    return InputError(
+        f"images: jet {jet} (counted from 0) has a particle whose momentum or charge "
+        f"is not finite or beyond {LARGEST:g}; select such jets away"
+    )
 
 
 def draw(

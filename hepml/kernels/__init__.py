@@ -19,12 +19,14 @@ from hepml.kernels.calls import (
     residual_steps_backward,
 )
 from hepml.kernels.compiled import LANES, description, fit_for, fit_for_rows, without_kernels
+from hepml.kernels.images import Drawing, jet_images
 from hepml.kernels.memory import keep_freed_memory
 from hepml.kernels.rows import row_chain, row_gelu, row_moments, row_norm_backward
 
 __all__ = [
     "LANES",
     "BlockParameters",
+    "Drawing",
     "Drops",
     "Jets",
     "Kept",
@@ -33,6 +35,7 @@ __all__ = [
     "description",
     "fit_for",
     "fit_for_rows",
+    "jet_images",
     "keep_freed_memory",
     "norm_linear",
     "norm_linear_backward",

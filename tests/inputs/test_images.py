@@ -4,12 +4,25 @@ import numpy as np
 import pytest
 import torch
 
+from hepml import kernels
 from hepml.errors import InputError
 from hepml.inputs.images import STEPS, ImageSettings, jet_images, positions
 
 FIELDS = ("px", "py", "pz", "energy", "charge")
 # 4 pixels of 0.5 along each axis, from -1 to 1
 COARSE = ImageSettings(pixels=4, half_width=1.0, steps=())
+
+
+@pytest.fixture(params=["kernel", "numpy"], autouse=True)
+def drawn_by(request):
+    """Arrays are drawn by a kernel, or by NumPy where there is none."""
+    if request.param == "kernel":
+        if not kernels.fit_for():
+            pytest.skip(f"kernels: {kernels.description()}")
+        yield
+    else:
+        with kernels.without_kernels():
+            yield
 
 
 def particles(pt, eta, phi, charge=None):
@@ -176,6 +189,30 @@ def test_tensors_give_the_images_of_arrays(jets):
     exact = particles(PT, eta + 0.4, phi + 2)
     one = jet_images(torch.tensor(exact), torch.tensor([5]), FIELDS, ImageSettings(15, 0.75))
     np.testing.assert_allclose(one.images[0, 0].numpy(), pattern()[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [(), STEPS[:1], STEPS[:2], STEPS[2:], STEPS])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_kernel_draws_the_images_of_numpy(jets, steps, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    values, counts = jets
+    settings = ImageSettings(33, 0.8, ("neutral_pt", "multiplicity", "pt"), steps)
+    by_kernel = draw(values, settings, counts)
+    with kernels.without_kernels():
+        by_numpy = draw(values, settings, counts)
+    scale = 1 if "normalise" in steps else by_numpy.images.max()
+    differs = np.abs(by_kernel.images - by_numpy.images).max(axis=(1, 2, 3)) > 1e-5 * scale
+    assert differs.mean() < 0.01  # edges of pixels
+    np.testing.assert_allclose(
+        by_kernel.outside[~differs], by_numpy.outside[~differs], atol=1e-5 * scale
+    )
+
+
+def test_a_view_of_the_columns_gives_the_same(jets):
+    values, counts = jets
+    wide = np.concatenate([values, values], axis=1)[:, 5:]
+    expected = draw(values, ImageSettings(9), counts).images
+    np.testing.assert_array_equal(draw(wide, ImageSettings(9), counts).images, expected)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.tensor])

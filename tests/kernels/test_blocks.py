@@ -26,7 +26,7 @@ def threads(request, monkeypatch):
 
 @pytest.fixture
 def wide_registers(monkeypatch, tmp_path):
-    """The tiles of processors with AVX-512, on any: their instructions are the compiler's affair."""
+    """The tiles for AVX-512, with whatever instructions this processor has."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "c++ -D__AVX512F__")
     compiled.kernels.cache_clear()
