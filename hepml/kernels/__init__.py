@@ -21,7 +21,7 @@ from hepml.kernels.calls import (
 from hepml.kernels.compiled import LANES, description, fit_for, fit_for_rows, without_kernels
 from hepml.kernels.images import Drawing, jet_images
 from hepml.kernels.memory import keep_freed_memory
-from hepml.kernels.rows import row_chain, row_gelu, row_moments, row_norm_backward
+from hepml.kernels.rows import gelu_layers, row_chain, row_gelu, row_moments, row_norm_backward
 
 __all__ = [
     "LANES",
@@ -35,6 +35,7 @@ __all__ = [
     "description",
     "fit_for",
     "fit_for_rows",
+    "gelu_layers",
     "jet_images",
     "keep_freed_memory",
     "norm_linear",

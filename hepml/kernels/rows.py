@@ -1,10 +1,13 @@
 """Calls of the kernels for very many rows; all tensors are float32 and on the CPU, but for sums."""
 
+import ctypes
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hepml.kernels.pointers import at, loaded, sizes, threads
+from hepml.kernels.pointers import COUNT, at, loaded, sizes, threads
 
 
 def row_moments(
@@ -61,3 +64,24 @@ def row_norm_backward(
     loaded().row_norm_backward(
         *at(gradient, z, factor, slope, constant), *sizes(z), threads(), *at(out)
     )
+
+
+def gelu_layers(
+    x: Float[Tensor, "rows before"],
+    layers: Sequence[tuple[Tensor, Tensor]],
+) -> Float[Tensor, "rows after"]:
+    """Linear layers with GELU in turn; the result is stored by columns.
+
+    Args:
+        x: input.
+        layers: weight (outputs, inputs) and bias of each.
+    """
+    widths = [x.shape[1], *(len(weight) for weight, _ in layers)]
+    output = x.new_empty(widths[-1], len(x))
+    weights, biases = (at(*tensors) for tensors in zip(*layers, strict=True))
+    loaded().gelu_layers(
+        *at(x), COUNT(len(x)), COUNT(len(layers)), (COUNT * len(widths))(*widths),
+        *((ctypes.c_void_p * len(layers))(*some) for some in (weights, biases)), threads(),
+        *at(output),
+    )  # fmt: skip
+    return output.T

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hepml import kernels
 from hepml.models.batch_norm import Total, combined
 from hepml.models.row_layers import (
     Backward,
@@ -23,7 +24,6 @@ from hepml.models.row_layers import (
     Kept,
     chunks,
     empty,
-    gelu,
     outputs,
     through_gelu,
 )
@@ -107,16 +107,17 @@ def infer_rows(
     for layer in layers:
         factor, shift = _affine(layer.norm)
         weight = layer.linear.weight * factor[:, None]
-        bias = torch.addcmul(shift, layer.linear.bias, factor)
-        folded.append((weight.T, torch.ones_like(bias), bias))
-    output = empty(len(x), len(folded[-1][2]), like=x)
+        folded.append((weight, torch.addcmul(shift, layer.linear.bias, factor)))
+    if kernels.fit_for(x):
+        return kernels.gelu_layers(x.contiguous(), folded)
+    output = empty(len(x), len(folded[-1][1]), like=x)
     with torch.autocast(x.device.type, enabled=False):
         for rows in chunks(len(x)):
             chunk = x[rows]
-            for weight, one, bias in folded[:-1]:
-                chunk = gelu(chunk @ weight, one, bias)
-            weight, _, bias = folded[-1]
-            torch.ops.aten.gelu_(torch.addmm(bias, chunk, weight, out=output[rows]))
+            for weight, bias in folded[:-1]:
+                chunk = torch.ops.aten.gelu_(torch.addmm(bias, chunk, weight.T))
+            weight, bias = folded[-1]
+            torch.ops.aten.gelu_(torch.addmm(bias, chunk, weight.T, out=output[rows]))
     return output
 
 

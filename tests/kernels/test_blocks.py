@@ -1,10 +1,12 @@
 """Chunks of rows through all steps of a block, against PyTorch's modules in double precision."""
 
 import copy
+import itertools
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from hepml import kernels
 from hepml.kernels import compiled
@@ -85,6 +87,20 @@ def test_queries_keys_and_values_of_a_norm(shape, rows):
     module = block(shape)
     x = 3 + torch.randn(rows, shape.width)
     compare(module, lambda m, x: m.normed_qkv(x), (x,), 3 * shape.width)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("rows", [0, 1, 37, 3 * CHUNK + 5])
+@pytest.mark.parametrize("widths", [(4, 64, 64, 64, 8), (4, 8, 4), (3, 1), (17, 33, 40)])
+def test_layers_with_gelu(widths, rows):
+    layers = [nn.Linear(a, b) for a, b in itertools.pairwise(widths)]
+    x = torch.randn(rows, widths[0])
+    expected = x.double()
+    for layer in copy.deepcopy(layers):
+        expected = functional.gelu(layer.double()(expected))
+    pairs = [(layer.weight.detach(), layer.bias.detach()) for layer in layers]
+    got = kernels.gelu_layers(x, pairs)
+    torch.testing.assert_close(got.double(), expected.detach(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.usefixtures("wide_registers")
