@@ -58,7 +58,7 @@ def jet_images(
         counts: particles of each jet; they sum up to the particles.
         drawing: what to draw.
     """
-    values = np.ascontiguousarray(values)
+    values = np.ascontiguousarray(values, np.float32)
     shape = (len(counts), len(drawing.channels), drawing.pixels, drawing.pixels)
     images, outside = np.zeros(shape, np.float32), np.empty(len(counts), np.float32)
     first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
