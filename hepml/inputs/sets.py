@@ -7,12 +7,13 @@ used here. Particles stay packed, one jet after another: nothing is padded.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from hepml import kernels
 from hepml.data.particles import order_by_pt, transverse_momentum
 from hepml.errors import InputError, nearest
 
@@ -59,6 +60,13 @@ FEATURES = {
     "full": {**_KINEMATICS, **_IDENTITY, **_TRACK, **_DIRECTION},
 }  # in the order of the public configurations; None leaves the value as it is
 _TANH = {"part_d0": "d0val", "part_dz": "dzval"}
+_QUANTITIES: dict[str, tuple[kernels.Quantity, tuple[str, ...]]] = {
+    "part_pt_log": (kernels.Quantity.LN_PT, ()),
+    "part_e_log": (kernels.Quantity.LN_ENERGY, ()),
+    "part_logptrel": (kernels.Quantity.LN_PT_SHARE, ()),
+    "part_logerel": (kernels.Quantity.LN_ENERGY_SHARE, ()),
+    "part_deltaR": (kernels.Quantity.LENGTH, ("deta", "dphi")),
+}  # as the kernel makes them; feature_columns says what they are
 
 
 @dataclass(frozen=True)
@@ -123,20 +131,11 @@ def particle_sets(
             negative energy; the message names the jet.
     """
     _require_fields(fields, recipe)
-    _require_physical(values, counts, fields)
-    particles = _by_name(values, fields)
-    jets = _jet_sums(particles, counts)
     left = np.minimum(counts, recipe.maximum)
-    rows = _hardest(particles, counts, recipe.maximum)
-    if rows is not None:
-        particles = _by_name(values.take(rows, axis=0), fields)
-    return ParticleSets(
-        features=_features(particles, {n: np.repeat(x, left) for n, x in jets.items()}, recipe),
-        momenta=np.stack([particles[name] for name in MOMENTUM], axis=1),
-        counts=left,
-        jets_cut=int((counts > left).sum()),
-        particles_cut=int((counts - left).sum()),
-    )
+    made = _by_kernel(values, counts, left, fields, recipe) if kernels.fit_for() else None
+    features, momenta = made or _by_numpy(values, counts, left, fields, recipe)
+    cut = counts - left
+    return ParticleSets(features, momenta, left, int((cut > 0).sum()), int(cut.sum()))
 
 
 def needed_fields(recipe: SetRecipe) -> tuple[str, ...]:
@@ -176,6 +175,61 @@ def _require_physical(
             "expected a finite value, and an energy of at least 0; remove such particles or jets "
             "in data.selection"
         )
+
+
+def _by_kernel(
+    values: Float32[np.ndarray, "particles fields"],
+    counts: Int64[np.ndarray, " jets"],
+    left: Int64[np.ndarray, " jets"],
+    fields: Sequence[str],
+    recipe: SetRecipe,
+) -> tuple[Float32[np.ndarray, "kept features"], Float32[np.ndarray, "kept 4"]] | None:
+    """Features and momenta; None for values that kernels do not take."""
+    momentum = [list(fields).index(name) for name in MOMENTUM]
+    features = _described(tuple(fields), recipe)
+    made, momenta, outcome = kernels.particle_sets(values, counts, left, momentum, features, False)
+    if outcome == kernels.Outcome.PERHAPS_UNORDERED:
+        px, py = (values[:, column] for column in momentum[:2])
+        order = order_by_pt(transverse_momentum(px, py), counts)
+        ordered = values if order is None else values.take(order, axis=0)
+        made, momenta, outcome = kernels.particle_sets(
+            ordered, counts, left, momentum, features, True
+        )
+    return (made, momenta) if outcome == kernels.Outcome.DONE else None
+
+
+@lru_cache  # of every batch the same
+def _described(fields: tuple[str, ...], recipe: SetRecipe) -> list[kernels.Feature]:
+    """What the kernel has to make."""
+    column = list(fields).index
+    described = []
+    for name, scaling in FEATURES[recipe.features].items():
+        if name in _TANH:
+            quantity, columns = kernels.Quantity.TANH, [column(_TANH[name])]
+        elif name in _QUANTITIES:
+            quantity, needed = _QUANTITIES[name]
+            columns = list(map(column, needed))
+        else:
+            quantity, columns = kernels.Quantity.FIELD, [column(name.removeprefix("part_"))]
+        described.append(kernels.Feature(quantity, columns, **vars(scaling) if scaling else {}))
+    return described
+
+
+def _by_numpy(
+    values: Float32[np.ndarray, "particles fields"],
+    counts: Int64[np.ndarray, " jets"],
+    left: Int64[np.ndarray, " jets"],
+    fields: Sequence[str],
+    recipe: SetRecipe,
+) -> tuple[Float32[np.ndarray, "kept features"], Float32[np.ndarray, "kept 4"]]:
+    _require_physical(values, counts, fields)
+    particles = _by_name(values, fields)
+    jets = _jet_sums(particles, counts)
+    rows = _hardest(particles, counts, recipe.maximum)
+    if rows is not None:
+        particles = _by_name(values.take(rows, axis=0), fields)
+    features = _features(particles, {n: np.repeat(x, left) for n, x in jets.items()}, recipe)
+    return features, np.stack([particles[name] for name in MOMENTUM], axis=1)
 
 
 def _by_name(

@@ -22,14 +22,18 @@ from hepml.kernels.compiled import LANES, description, fit_for, fit_for_rows, wi
 from hepml.kernels.images import Drawing, jet_images
 from hepml.kernels.memory import keep_freed_memory
 from hepml.kernels.rows import gelu_layers, row_chain, row_gelu, row_moments, row_norm_backward
+from hepml.kernels.sets import Feature, Outcome, Quantity, particle_sets
 
 __all__ = [
     "LANES",
     "BlockParameters",
     "Drawing",
     "Drops",
+    "Feature",
     "Jets",
     "Kept",
+    "Outcome",
+    "Quantity",
     "attention",
     "attention_backward",
     "description",
@@ -42,6 +46,7 @@ __all__ = [
     "norm_linear_backward",
     "pair_table",
     "pair_table_backward",
+    "particle_sets",
     "residual_steps",
     "residual_steps_backward",
     "row_chain",

@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "lanes.h"
+#include "functions.h"
 
 using namespace hepml;
 

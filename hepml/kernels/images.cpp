@@ -1,8 +1,6 @@
 // Jet images: from momenta to pixels jet by jet, as hepml/inputs/images.py says what they are.
 
-#include <cmath>
-
-#include "lanes.h"
+#include "functions.h"
 
 using namespace hepml;
 
@@ -11,32 +9,6 @@ namespace {
 constexpr float PI = 3.14159265f;
 
 enum Channel : int64_t { PT, MULTIPLICITY, CHARGED_PT, NEUTRAL_PT };
-
-inline floats chosen(ints where, floats a, floats b) {
-    return (floats)(((ints)a & where) | ((ints)b & ~where));
-}
-
-inline floats with_sign(floats size, floats of) {
-    const ints sign = ints{} + INT32_MIN;
-    return (floats)(((ints)size & ~sign) | ((ints)of & sign));
-}
-
-inline floats absolute(floats x) { return with_sign(x, all(0)); }
-
-inline floats square_root(floats x) {
-    for (int lane = 0; lane < LANES; lane++) x[lane] = std::sqrt(x[lane]);
-    return x;
-}
-
-// ln x of a normal number: x = 2^e m with m around 1, and ln m = 2 artanh((m - 1)/(m + 1)), whose
-// series up to the ninth power is good to 1e-9.
-inline floats logarithm(floats x) {
-    ints exponent = (((ints)x - 0x3f3504f3) >> 23);  // m from √½ to √2
-    floats m = (floats)((ints)x - (exponent << 23));
-    floats s = (m - 1.0f) / (m + 1.0f), z = s * s;
-    floats series = ((0.222222222f * z + 0.285714286f) * z + 0.4f) * z + 0.666666667f;
-    return __builtin_convertvector(exponent, floats) * 0.693147181f + (2.0f * s + s * z * series);
-}
 
 // arctan t for |t| <= 1, relative error 1e-7: an eighth of a turn less beyond tan(π/8). The
 // polynomial is the best of its degree below (least squares with weights that level the relative
@@ -94,8 +66,6 @@ struct Particles {
 };
 
 }  // namespace
-
-extern "C" {
 
 struct Drawing {
     const int64_t *column;  // of px, py, pz and the charge, or -1, among the fields
@@ -215,8 +185,8 @@ float draw(const Drawing &d, Particles &p, float *image) {
 // values: (particles, fields), those of jet j from the first[j]-th to the first[j + 1]-th.
 // images: (jets, channels, pixels, pixels), zeros; outside: (jets). Gives the first jet with a
 // value that is not finite or too large, or -1; images are not finished then.
-int64_t jet_images(const Drawing *drawing, const float *values, const int64_t *first, int64_t jets,
-                   float *images, float *outside) {
+extern "C" int64_t jet_images(const Drawing *drawing, const float *values, const int64_t *first,
+                              int64_t jets, float *images, float *outside) {
     const Drawing &d = *drawing;
     const int64_t size = d.channels * d.pixels * d.pixels;
     std::vector<int64_t> bad(std::max<int64_t>(1, d.threads), -1);
@@ -236,5 +206,3 @@ int64_t jet_images(const Drawing *drawing, const float *values, const int64_t *f
         if (jet >= 0) return jet;
     return -1;
 }
-
-}  // extern "C"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Int
 
-from hepml.kernels.pointers import COUNT, loaded, threads
+from hepml.kernels.pointers import COUNT, bounds, loaded, of_arrays, threads
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def jet_images(
     values = np.ascontiguousarray(values, np.float32)
     shape = (len(counts), len(drawing.channels), drawing.pixels, drawing.pixels)
     images, outside = np.zeros(shape, np.float32), np.empty(len(counts), np.float32)
-    first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    first = bounds(counts)
     columns = np.array([*drawing.columns, -1][:4], np.int64)
     channels = np.array(drawing.channels, np.int64)
     settings = _Drawing(
@@ -70,11 +70,6 @@ def jet_images(
     )  # fmt: skip
     draw = loaded().jet_images
     draw.restype = COUNT
-    bad = draw(ctypes.byref(settings), *_at(values, first), COUNT(len(counts)),
-               *_at(images, outside))  # fmt: skip
+    bad = draw(ctypes.byref(settings), *of_arrays(values, first), COUNT(len(counts)),
+               *of_arrays(images, outside))  # fmt: skip
     return images, outside, bad
-
-
-def _at(*arrays: np.ndarray) -> list[ctypes.c_void_p]:
-    """Where arrays begin."""
-    return [ctypes.c_void_p(array.ctypes.data) for array in arrays]

@@ -1,5 +1,6 @@
 // Linear layers with GELU in turn, for very many rows without tables of all rows in between.
 
+#include "functions.h"
 #include "products.h"
 
 using namespace hepml;

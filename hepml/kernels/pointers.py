@@ -1,8 +1,10 @@
-"""Where tensors lie in memory, for the compiled kernels: contiguous, float32 and on the CPU."""
+"""Where tensors and arrays lie in memory, for the compiled kernels: contiguous, on the CPU."""
 
 import ctypes
 
+import numpy as np
 import torch
+from jaxtyping import Int, Int64
 from torch import Tensor
 
 from hepml.kernels.compiled import kernels
@@ -41,3 +43,13 @@ def start(x: Tensor | None, dtype: torch.dtype = torch.float32) -> ctypes.c_void
     if x is not None and x.dtype != dtype:
         raise TypeError(f"kernels: a tensor is {x.dtype} and should be {dtype}")
     return ctypes.c_void_p(None if x is None else x.data_ptr())
+
+
+def of_arrays(*arrays: np.ndarray) -> list[ctypes.c_void_p]:
+    """Where arrays begin, which are contiguous."""
+    return [ctypes.c_void_p(array.ctypes.data) for array in arrays]
+
+
+def bounds(counts: Int[np.ndarray, " jets"]) -> Int64[np.ndarray, " jets+1"]:
+    """Row at which the particles of each jet begin, and that after the last."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

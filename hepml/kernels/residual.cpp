@@ -1,6 +1,7 @@
 // The residual steps of an attention block: a chunk of rows goes through all of them, forwards or
 // backwards, and stays in the cache.
 
+#include "functions.h"
 #include "norms.h"
 #include "products.h"
 

@@ -1,7 +1,7 @@
 // Elementwise parts of batch norm and GELU over very many rows, fewer passes than one by one.
 // All arrays are (rows, width), width a multiple of 8; sums over rows are in double precision.
 
-#include "lanes.h"
+#include "functions.h"
 
 using namespace hepml;
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hepml import kernels
-from hepml.config import ParticleTransformer, TrainingJob
+from hepml.config import TrainingJob, inputs_of
 from hepml.data.folds import distinct
 from hepml.errors import InputError
 from hepml.jobs import member_job
@@ -216,8 +216,8 @@ def _calibration(task: Task, network: nn.Module) -> Calibration:
 
 
 def _has_kernels(task: Task) -> bool:
-    """Whether there are kernels for this network where it trains, if they can be compiled."""
-    return task.device.type == "cpu" and isinstance(task.job.model, ParticleTransformer)
+    """Whether there are kernels for this network or its inputs, if they can be compiled."""
+    return inputs_of(task.job.model) != "features"
 
 
 def _prefixed(report: Report, name: str) -> Report:

@@ -2,15 +2,35 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
+from hepml import kernels
 from hepml.errors import InputError
-from hepml.inputs.sets import FEATURES, ParticleSets, SetRecipe, particle_sets
+from hepml.inputs.sets import (
+    FEATURES,
+    ParticleSets,
+    SetRecipe,
+    feature_columns,
+    particle_sets,
+)
 
 FIELDS = (
     *("px", "py", "pz", "energy", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr"),
     *("charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"),
 )
 FULL = SetRecipe("full")
+
+
+@pytest.fixture(params=["kernel", "numpy"], autouse=True)
+def _both(request):
+    """Everything here holds for the kernel and for NumPy."""
+    if request.param == "kernel":
+        if not kernels.fit_for():
+            pytest.skip(f"kernels: {kernels.description()}")
+        yield
+    else:
+        with kernels.without_kernels():
+            yield
 
 
 def table(*rows):
@@ -107,6 +127,71 @@ def test_unphysical_particles_are_refused_by_jet(field, value):
     values[4, FIELDS.index(field)] = value
     with pytest.raises(InputError, match=rf"jet 3: a particle has {field} = {value}"):
         particle_sets(values, counts(2, 0, 2, 1, 1), FIELDS, FULL)
+
+
+def random_jets(generator, jets=400):
+    """Jets of 0 to 150 particles in any order, some without momentum, some of equal momentum."""
+    numbers = generator.integers(0, 150, jets)
+    particles = int(numbers.sum())
+    values = generator.normal(0, 1, (particles, len(FIELDS))).astype(np.float32)
+    momenta = generator.normal(0, 1, (particles, 3)) * generator.lognormal(0, 3, (particles, 1))
+    mass = generator.choice([0, 0.14, 0.94], particles)
+    values[:, 0:3] = momenta
+    values[:, 3] = np.sqrt(np.square(momenta).sum(axis=1) + mass**2)
+    values[generator.integers(0, particles, 50), :4] = 0
+    same = generator.integers(0, particles - 1, 500)
+    values[same + 1, :4] = values[same, :4]
+    values[:, 6:10] *= 3  # tanh far from zero, errors beyond their limits
+    return values, numbers.astype(np.int64)
+
+
+@pytest.mark.parametrize("maximum", [20, 200])
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("features", ["kin", "full"])
+def test_features_are_those_in_double_precision(features, ordered, maximum):
+    values, numbers = random_jets(np.random.default_rng(1))
+    event = np.repeat(np.arange(len(numbers)), numbers)
+    pt = np.sqrt(values[:, 0] * values[:, 0] + values[:, 1] * values[:, 1])
+    order = np.lexsort([-pt, event])  # stable
+    if ordered:
+        values, order = values[order], np.arange(len(order))
+    recipe = SetRecipe(features, maximum)
+    sets = particle_sets(values, numbers, FIELDS, recipe)
+    rank = np.arange(len(event)) - (np.cumsum(numbers) - numbers)[event]
+    kept = order[rank < maximum]
+    np.testing.assert_array_equal(sets.momenta, values[kept, :4])
+    wide = dict(zip(FIELDS, values.astype(np.float64).T, strict=True))
+    of_jet = {n: np.bincount(event, wide[n], len(numbers))[event[kept]] for n in wide}
+    particles = {name: column[kept] for name, column in wide.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.stack(list(feature_columns(particles, of_jet, recipe, np)), axis=1)
+    # a logarithm is rounded to 1e-6 where it is 10, pT and tanh to 1e-7
+    np.testing.assert_allclose(sets.features, expected, rtol=1e-6, atol=1e-6)
+    assert sets.particles_cut == len(values) - len(kept)
+
+
+def test_threads_share_the_jets():
+    values, numbers = random_jets(np.random.default_rng(2), jets=50)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for number in (1, 3):
+            torch.set_num_threads(number)
+            found.append(particle_sets(values, numbers, FIELDS, FULL).features)
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_array_equal(*found)
+    for jet in (0, 49):  # in the first and in the last thread
+        broken = values.copy()
+        broken[numbers[:jet].sum(), 3] = np.nan
+        with pytest.raises(InputError, match=f"jet {jet}: .*energy = nan"):
+            particle_sets(broken, numbers, FIELDS, FULL)
+
+
+def test_values_too_large_to_square_are_left_to_numpy():
+    values = table({"px": 2e18, "energy": 2e18}, {"px": 1e18, "energy": 1e18})
+    sets = particle_sets(values, counts(2), FIELDS, SetRecipe("kin"))
+    share = SetRecipe("kin").names.index("part_logptrel")
+    assert sets.features[1, share] == pytest.approx(0.7 * (math.log(1 / 3) + 4.7), rel=1e-6)
 
 
 def test_missing_field_is_named_with_its_neighbours():
