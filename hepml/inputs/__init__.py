@@ -18,8 +18,9 @@ from hepml.config import (
 from hepml.data.store import Columns
 from hepml.inputs.images import ImageSettings, jet_images
 from hepml.inputs.kept import KeptParticles, OpenRoom
+from hepml.inputs.particle_sets import particle_sets
 from hepml.inputs.resident import ResidentParticles, ResidentTable
-from hepml.inputs.sets import SetRecipe, particle_sets
+from hepml.inputs.sets import SetRecipe
 from hepml.inputs.source import (
     FeatureSource,
     ParticleSource,

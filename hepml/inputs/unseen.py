@@ -11,7 +11,8 @@ from hepml.config import Cnn, Mlp, Model, OwnOnFeatures, OwnOnImages, OwnOnSets,
 from hepml.data.store import Columns
 from hepml.inputs import image_settings
 from hepml.inputs.images import jet_images
-from hepml.inputs.sets import MOMENTUM, SetRecipe, particle_sets
+from hepml.inputs.particle_sets import particle_sets
+from hepml.inputs.sets import MOMENTUM, SetRecipe
 from hepml.inputs.source import ParticleSource, particle_counts
 
 EXAMINED = 20_000  # jets whose transverse momenta are added up

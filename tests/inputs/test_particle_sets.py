@@ -6,13 +6,8 @@ import torch
 
 from hepml import kernels
 from hepml.errors import InputError
-from hepml.inputs.sets import (
-    FEATURES,
-    ParticleSets,
-    SetRecipe,
-    feature_columns,
-    particle_sets,
-)
+from hepml.inputs.particle_sets import particle_sets
+from hepml.inputs.sets import FEATURES, SetRecipe, feature_columns
 
 FIELDS = (
     *("px", "py", "pz", "energy", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr"),
@@ -198,15 +193,3 @@ def test_missing_field_is_named_with_its_neighbours():
     fields = tuple("d0_err" if f == "d0err" else f for f in FIELDS)
     with pytest.raises(InputError, match=r"need the particle field 'd0err'.*nearest: d0_err"):
         particle_sets(table(), counts(), fields, FULL)
-
-
-def test_batch_takes_whole_jets_in_the_order_asked_for():
-    sets = ParticleSets(
-        features=np.arange(12, dtype=np.float32).reshape(6, 2),
-        momenta=np.arange(24, dtype=np.float32).reshape(6, 4),
-        counts=counts(1, 3, 0, 2),
-    )
-    batch = sets.take(np.array([3, 2, 0, 3]))
-    np.testing.assert_array_equal(batch.features[:, 0], [8, 10, 0, 8, 10])
-    np.testing.assert_array_equal(batch.momenta[:, 0], [16, 20, 0, 16, 20])
-    np.testing.assert_array_equal(batch.counts, [2, 0, 1, 2])
