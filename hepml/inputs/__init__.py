@@ -18,7 +18,7 @@ from hepml.config import (
 from hepml.data.store import Columns
 from hepml.inputs.images import ImageSettings, jet_images
 from hepml.inputs.kept import KeptParticles, OpenRoom
-from hepml.inputs.particle_sets import particle_sets
+from hepml.inputs.packed_sets import particle_sets
 from hepml.inputs.resident import ResidentParticles, ResidentTable
 from hepml.inputs.sets import SetRecipe
 from hepml.inputs.source import (

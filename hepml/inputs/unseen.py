@@ -11,7 +11,7 @@ from hepml.config import Cnn, Mlp, Model, OwnOnFeatures, OwnOnImages, OwnOnSets,
 from hepml.data.store import Columns
 from hepml.inputs import image_settings
 from hepml.inputs.images import jet_images
-from hepml.inputs.particle_sets import particle_sets
+from hepml.inputs.packed_sets import particle_sets
 from hepml.inputs.sets import MOMENTUM, SetRecipe
 from hepml.inputs.source import ParticleSource, particle_counts
 

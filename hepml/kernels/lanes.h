@@ -35,6 +35,12 @@ inline floats chosen(ints where, floats a, floats b) {
     return (floats)(((ints)a & where) | ((ints)b & ~where));
 }
 
+inline bool everywhere(ints where) {
+    for (int lane = 0; lane < LANES; lane++)
+        if (!where[lane]) return false;
+    return true;
+}
+
 inline floats with_sign(floats size, floats of) {
     const ints sign = ints{} + INT32_MIN;
     return (floats)(((ints)size & ~sign) | ((ints)of & sign));

@@ -1,8 +1,7 @@
 // Features of particles jet by jet, as hepml/inputs/sets.py says what they are.
 
-#include <limits>
-
 #include "functions.h"
+#include "transpose.h"
 
 using namespace hepml;
 
@@ -52,23 +51,16 @@ struct Jet {
     bool take(const Sets &s, const float *values, int64_t n) {
         number = n;
         end = round_up(n, LANES);
-        space.resize(std::max(space.size(), size_t((s.fields + 2) * end)));
+        space.resize(std::max(space.size(), size_t((s.fields + 1 + s.features) * end)));
         pt = space.data() + s.fields * end;
         made = pt + end;
-        for (int64_t c = 0; c < s.fields; c++) {
-            float *to = space.data() + c * end;
-            for (int64_t i = 0; i < n; i++) to[i] = values[i * s.fields + c];
-            std::fill(to + n, to + end, 0.0f);
-            ints sound = ints{} - 1;
-            for (int64_t i = 0; i < end; i += LANES) {
-                floats x = load(to + i);
-                sound &= absolute(x) < LARGEST;  // false of NaN
-                if (c == s.energy) sound &= x >= 0.0f;
-            }
-            for (int lane = 0; lane < LANES; lane++)
-                if (!sound[lane]) return false;
-        }
-        return true;
+        by_width(s.fields,
+                 [&](auto wide) { to_columns<wide>(values, s.fields, n, space.data(), end); });
+        ints sound = ints{} - 1;
+        for (int64_t i = 0; i < s.fields * end; i += LANES)
+            sound &= absolute(load(space.data() + i)) < LARGEST;  // false of NaN
+        for (int64_t i = 0; i < end; i += LANES) sound &= load(field(s.energy) + i) >= 0.0f;
+        return everywhere(sound);
     }
 
     void add_up(const Sets &s) {
@@ -101,41 +93,41 @@ void scale(const Feature &f, int64_t kept, float *to, Value value) {
         store(to + i, smaller(high, larger(low, (value(i) - f.shift) * f.scale)));
 }
 
-void make(const Sets &s, const Feature &f, const Jet &jet, int64_t kept) {
+void make(const Sets &s, const Feature &f, const Jet &jet, int64_t kept, float *to) {
     const float *x = jet.field(f.column), *y = jet.field(f.other), *e = jet.field(s.energy),
                 *pt = jet.pt;
     const float whole_pt = jet.whole_pt, whole_energy = jet.whole_energy;
     switch (f.quantity) {
         case TANH:
-            return scale(f, kept, jet.made,
-                         [=](int64_t i) { return hyperbolic_tangent(load(x + i)); });
+            return scale(f, kept, to, [=](int64_t i) { return hyperbolic_tangent(load(x + i)); });
         case LENGTH:
-            return scale(f, kept, jet.made,
-                         [=](int64_t i) { return length(load(x + i), load(y + i)); });
+            return scale(f, kept, to, [=](int64_t i) { return length(load(x + i), load(y + i)); });
         case LN_PT:
-            return scale(f, kept, jet.made, [=](int64_t i) { return logarithm(load(pt + i)); });
+            return scale(f, kept, to, [=](int64_t i) { return logarithm(load(pt + i)); });
         case LN_ENERGY:
-            return scale(f, kept, jet.made, [=](int64_t i) { return logarithm(load(e + i)); });
+            return scale(f, kept, to, [=](int64_t i) { return logarithm(load(e + i)); });
         case LN_PT_SHARE:
-            return scale(f, kept, jet.made,
+            return scale(f, kept, to,
                          [=](int64_t i) { return logarithm_of_share(load(pt + i), whole_pt); });
         case LN_ENERGY_SHARE:
-            return scale(f, kept, jet.made,
+            return scale(f, kept, to,
                          [=](int64_t i) { return logarithm_of_share(load(e + i), whole_energy); });
         default:
-            return scale(f, kept, jet.made, [=](int64_t i) { return load(x + i); });
+            return scale(f, kept, to, [=](int64_t i) { return load(x + i); });
     }
 }
 
 // The hardest particles of a jet, those that are kept.
 void write(const Sets &s, const Jet &jet, int64_t kept, float *features, float *momenta) {
-    for (int64_t k = 0; k < s.features; k++) {
-        make(s, s.feature[k], jet, kept);
-        for (int64_t i = 0; i < kept; i++) features[i * s.features + k] = jet.made[i];
+    for (int64_t k = 0; k < s.features; k++)
+        make(s, s.feature[k], jet, kept, jet.made + k * jet.end);
+    by_width(s.features,
+             [&](auto wide) { to_rows<wide>(jet.made, jet.end, s.features, kept, features); });
+    for (int64_t i = 0; i < kept; i++) {
+        const float momentum[] = {jet.field(s.px)[i], jet.field(s.py)[i], jet.field(s.pz)[i],
+                                  jet.field(s.energy)[i]};
+        std::memcpy(momenta + i * 4, momentum, sizeof momentum);
     }
-    const int64_t columns[] = {s.px, s.py, s.pz, s.energy};
-    for (int64_t k = 0; k < 4; k++)
-        for (int64_t i = 0; i < kept; i++) momenta[i * 4 + k] = jet.field(columns[k])[i];
 }
 
 }  // namespace

@@ -14,7 +14,7 @@ from hepml.data.schemas import resolve
 from hepml.data.variations import read_change, uniform
 from hepml.errors import InputError
 from hepml.inputs.images import ImageSettings, jet_images
-from hepml.inputs.particle_sets import particle_sets
+from hepml.inputs.packed_sets import particle_sets
 from hepml.inputs.sets import SetRecipe
 
 SCHEMA = {

@@ -12,7 +12,7 @@ from hepml.config import Cnn, Images, Mlp, OwnOnImages, ParticleTransformer, Tra
 from hepml.data.store import ColumnWriter, open_columns
 from hepml.errors import InputError
 from hepml.inputs.images import ImageSettings, jet_images
-from hepml.inputs.particle_sets import particle_sets
+from hepml.inputs.packed_sets import particle_sets
 from hepml.inputs.sets import SetRecipe
 from hepml.models import build
 from hepml.models.own import import_factory

@@ -14,7 +14,7 @@ from hepml.data.stage import make_columns
 from hepml.data.store import open_columns
 from hepml.inputs import image_settings
 from hepml.inputs.images import jet_images
-from hepml.inputs.particle_sets import particle_sets
+from hepml.inputs.packed_sets import particle_sets
 from hepml.inputs.sets import SetRecipe
 from hepml.jobs import data_job, simulation_job
 from hepml.simulation.stage import simulate

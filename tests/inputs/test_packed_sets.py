@@ -6,7 +6,7 @@ import torch
 
 from hepml import kernels
 from hepml.errors import InputError
-from hepml.inputs.particle_sets import particle_sets
+from hepml.inputs.packed_sets import particle_sets
 from hepml.inputs.sets import FEATURES, SetRecipe, feature_columns
 
 FIELDS = (
