@@ -11,6 +11,17 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[1]
 
+# Tests that run at the same time share the cores: threads beyond those wait in loops for each
+# other, and everything takes several times as long. To be said before torch is imported.
+_workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _workers)))
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first, so that no worker is left alone with one of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
 
 TINY = """
 analysis: tiny

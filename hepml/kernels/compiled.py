@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,7 +27,7 @@ _SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
 _HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 # not -ffast-math: it would let the whole process round small numbers to zero, and lose NaN
 _FLAGS = [
-    *("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared"),
+    *("-std=c++17", "-O3", "-march=native", "-fPIC"),
     *("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-fassociative-math"),
     *("-freciprocal-math", "-ffp-contract=fast"),
 ]
@@ -121,11 +122,19 @@ def _cached(compiler: list[str], version: str) -> Path:
 
 def _compile(compiler: list[str], output: Path) -> None:
     """With OpenMP, or where the compiler has none for one thread."""
-    command = [*compiler, *_FLAGS, "-o", str(output), *map(str, _SOURCES)]
+    command = [*compiler, *_FLAGS]
     try:
-        _run([*command, "-fopenmp"])
+        _build([*command, "-fopenmp"], output)
     except subprocess.CalledProcessError:
-        _run(command)
+        _build(command, output)
+
+
+def _build(command: list[str], output: Path) -> None:
+    """Compile all files side by side, and link them."""
+    with tempfile.TemporaryDirectory(prefix="hepml-") as folder, ThreadPoolExecutor() as pool:
+        objects = [str(Path(folder) / f"{source.stem}.o") for source in _SOURCES]
+        list(pool.map(lambda s, o: _run([*command, "-c", "-o", o, str(s)]), _SOURCES, objects))
+        _run([*command, "-shared", "-o", str(output), *objects])
 
 
 def _folder() -> Path:
