@@ -1,7 +1,7 @@
 """Inputs made of particles once, and kept in a file while a network trains on them epoch by epoch.
 
-To make features of a jet's particles takes seven times as long as to read them back. The file has
-no name: it goes with the process that made it, so that it can never be one of other data or of
+To make features of a jet's particles takes two to five times as long as to read them back. The file
+has no name: it goes with the process that made it, so that it can never be one of other data or of
 another recipe.
 """
 
