@@ -8,21 +8,10 @@ from hepml import kernels
 from hepml.errors import InputError
 from hepml.inputs.images import STEPS, ImageSettings, jet_images, positions
 
+pytestmark = pytest.mark.usefixtures("made_by")
 FIELDS = ("px", "py", "pz", "energy", "charge")
 # 4 pixels of 0.5 along each axis, from -1 to 1
 COARSE = ImageSettings(pixels=4, half_width=1.0, steps=())
-
-
-@pytest.fixture(params=["kernel", "numpy"], autouse=True)
-def drawn_by(request):
-    """Arrays are drawn by a kernel, or by NumPy where there is none."""
-    if request.param == "kernel":
-        if not kernels.fit_for():
-            pytest.skip(f"kernels: {kernels.description()}")
-        yield
-    else:
-        with kernels.without_kernels():
-            yield
 
 
 def particles(pt, eta, phi, charge=None):

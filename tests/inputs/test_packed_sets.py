@@ -4,28 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from hepml import kernels
 from hepml.errors import InputError
 from hepml.inputs.packed_sets import particle_sets
 from hepml.inputs.sets import FEATURES, SetRecipe, feature_columns
 
+pytestmark = pytest.mark.usefixtures("made_by")
 FIELDS = (
     *("px", "py", "pz", "energy", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr"),
     *("charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"),
 )
 FULL = SetRecipe("full")
-
-
-@pytest.fixture(params=["kernel", "numpy"], autouse=True)
-def _both(request):
-    """Everything here holds for the kernel and for NumPy."""
-    if request.param == "kernel":
-        if not kernels.fit_for():
-            pytest.skip(f"kernels: {kernels.description()}")
-        yield
-    else:
-        with kernels.without_kernels():
-            yield
 
 
 def table(*rows):
