@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int, Int64
 from torch import Tensor
 
-from hepml.kernels.compiled import kernels
+from hepml.kernels.compiled import LANES, kernels
 
 COUNT = ctypes.c_int64
 
@@ -26,7 +26,9 @@ def threads() -> ctypes.c_int64:
 
 
 def sizes(x: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64]:
-    """Rows and width."""
+    """Rows and width, a multiple of LANES: kernels write that many numbers at a time."""
+    if x.shape[1] % LANES:
+        raise ValueError(f"kernels: rows of {x.shape[1]} numbers, no multiple of {LANES}")
     return COUNT(x.shape[0]), COUNT(x.shape[1])
 
 

@@ -95,3 +95,9 @@ def test_table_of_pairs_is_symmetric_and_so_is_its_gradient(threads, monkeypatch
     torch.testing.assert_close(table, expected)
     torch.where(expected.isinf(), 0, table * weight).sum().backward()
     torch.testing.assert_close(values.grad, of_values)
+
+
+def test_rows_that_end_within_a_register_are_refused():
+    z = torch.ones(2, 12)
+    with pytest.raises(ValueError, match="rows of 12 numbers, no multiple of 8"):
+        kernels.row_gelu(z, z[0], z[0], torch.empty_like(z))
