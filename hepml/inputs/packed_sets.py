@@ -22,6 +22,7 @@ from hepml.inputs.sets import (
     feature_columns,
     needed_fields,
 )
+from hepml.inputs.source import runs
 
 _QUANTITIES: dict[str, tuple[kernels.Quantity, tuple[str, ...]]] = {
     "part_pt_log": (kernels.Quantity.LN_PT, ()),
@@ -156,7 +157,7 @@ def _by_numpy(
     _require_physical(values, counts, fields)
     particles = _by_name(values, fields)
     jets = _jet_sums(particles, counts)
-    rows = _hardest(particles, counts, recipe.maximum)
+    rows = _hardest(particles, counts, left)
     if rows is not None:
         particles = _by_name(values.take(rows, axis=0), fields)
     features = _features(particles, {n: np.repeat(x, left) for n, x in jets.items()}, recipe)
@@ -171,22 +172,16 @@ def _by_name(
 
 
 def _hardest(
-    particles: Mapping[str, Column], counts: Int64[np.ndarray, " jets"], maximum: int
+    particles: Mapping[str, Column],
+    counts: Int64[np.ndarray, " jets"],
+    left: Int64[np.ndarray, " jets"],
 ) -> Int64[np.ndarray, " kept"] | None:
     """Rows of the particles that are kept, jet by jet, hardest first; None for all as they are."""
     rows = order_by_pt(transverse_momentum(particles["px"], particles["py"]), counts)
-    if counts.size == 0 or counts.max() <= maximum:
+    if np.array_equal(left, counts):
         return rows
-    kept = _ranges(np.cumsum(counts) - counts, np.minimum(counts, maximum))
+    kept = runs(np.cumsum(counts) - counts, left)
     return kept if rows is None else rows[kept]
-
-
-def _ranges(
-    starts: Int64[np.ndarray, " jets"], counts: Int64[np.ndarray, " jets"]
-) -> Int64[np.ndarray, " particles"]:
-    """start, start + 1, ... for each jet."""
-    before = np.cumsum(counts) - counts
-    return np.repeat(starts - before, counts) + np.arange(counts.sum())
 
 
 def _jet_sums(

@@ -6,21 +6,7 @@ using namespace hepml;
 
 namespace {
 
-constexpr float PI = 3.14159265f;
-
 enum Channel : int64_t { PT, MULTIPLICITY, CHARGED_PT, NEUTRAL_PT };
-
-// arctan t for |t| <= 1, relative error 1e-7: an eighth of a turn less beyond tan(π/8). The
-// polynomial is the best of its degree below (least squares with weights that level the relative
-// error: 2e-8).
-inline floats arctangent(floats t) {
-    floats size = absolute(t);
-    const ints far = size > 0.414213562f;
-    floats x = chosen(far, (size - 1.0f) / (size + 1.0f), size), z = x * x;
-    floats p = ((0.08059819f * z - 0.13879709f) * z + 0.19977914f) * z - 0.33332956f;
-    floats angle = x + x * z * p;
-    return with_sign(chosen(far, angle + 0.25f * PI, angle), t);
-}
 
 // Angle of (along, across), of length pt, in [-π, π]: twice that of (pt + |along|, across).
 inline floats azimuth(floats pt, floats along, floats across, float smallest) {
