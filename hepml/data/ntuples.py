@@ -12,6 +12,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from hepml.data.inflate import use_libdeflate
 from hepml.data.remote import PatientSource, options_of
 from hepml.errors import InputError, nearest
 
@@ -148,6 +149,7 @@ def open_file(path: str) -> Iterator[Any]:
 
 
 def _open(path: str, source: Any, **options: Any) -> Any:  # noqa: ANN401
+    use_libdeflate()
     try:
         return uproot.open(source, array_cache=None, **options)
     except InputError:
