@@ -6,10 +6,14 @@ Run by training.py; the jobs are those of weaver_worker.py.
 """
 
 import json
+import multiprocessing
+import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +55,7 @@ class Hepml:
         self.batch = batch
         self.columns = folder / "columns"
         self.opened: Batches | None = None
+        self.processes: ProcessPoolExecutor | None = None
         self.batches: list[tuple[tuple[Tensor, ...], Tensor]] = []
         self.network: nn.Module | None = None
 
@@ -60,7 +65,7 @@ class Hepml:
         self.network = build(MODEL)
         self.network.load_state_dict(self._weights())
         self.network.to(self.device)
-        self.opened = self._open()
+        self.opened = self._open([self.columns])
         few = self._some(slice(0, batches * self.batch)).ordered(self.batch)
         self.batches = [(inputs, label) for inputs, label, _ in few]
         return {"counts": torch.cat([inputs[2] for inputs, _ in self.batches]).tolist()}
@@ -68,8 +73,25 @@ class Hepml:
     def first_pass(self) -> dict[str, Any]:
         """From files to batches, once; the columns stay on disk."""
         self._read_files()
-        self.opened = self._open()
+        self.opened = self._open([self.columns])
         return self.next_pass()
+
+    def first_pass_on_all_cores(self) -> dict[str, Any]:
+        """The same with files shared out to processes, as samples are by the workflow."""
+        cores = os.cpu_count() or 1
+        if self.processes is None:
+            context = multiprocessing.get_context("spawn")
+            self.processes = ProcessPoolExecutor(cores, mp_context=context)
+        shutil.rmtree(self.columns, ignore_errors=True)
+        self.columns.mkdir()
+        files = self._files()
+        jobs = [
+            self.processes.submit(read_files, self.folder, files[n::cores], self.columns / str(n))
+            for n in range(cores)
+        ]
+        self.opened = self._open([job.result() for job in jobs])
+        with threads(cores):
+            return self.next_pass()
 
     def next_pass(self) -> dict[str, Any]:
         """Batches once more, in another order."""
@@ -135,11 +157,13 @@ class Hepml:
 
     def _read_files(self) -> None:
         shutil.rmtree(self.columns, ignore_errors=True)
-        job = parse(DataJob, (self.folder / "hepml.json").read_text(), "benchmark")
-        make_columns(job, sorted(map(str, self.folder.glob("jets_*.root"))), self.columns)
+        read_files(self.folder, self._files(), self.columns)
 
-    def _open(self) -> Batches:
-        samples = [open_columns(self.columns)]
+    def _files(self) -> list[str]:
+        return sorted(map(str, self.folder.glob("jets_*.root")))
+
+    def _open(self, folders: Sequence[Path]) -> Batches:
+        samples = [open_columns(folder) for folder in folders]
         room = partial(tempfile.TemporaryFile, dir=self.folder)  # as hepml train does
         source: Source = on_device(samples, MODEL, self.device, room)
         label = torch.from_numpy(read_labels(samples).label.astype(np.float32))
@@ -164,6 +188,23 @@ class Hepml:
         return sum(len(label) for _, label, _ in batches)
 
 
+def read_files(folder: Path, files: Sequence[str], output: Path) -> Path:
+    """Columns of some files, as ``hepml data`` makes them."""
+    make_columns(parse(DataJob, (folder / "hepml.json").read_text(), "benchmark"), files, output)
+    return output
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """As many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def write_settings(folder: Path) -> None:
     """Settings of the data stage for the files in a folder."""
     data = {"schema": "jetclass", "particles": True, "variables": {"pt": "jet_pt"}}
@@ -178,8 +219,8 @@ def main() -> None:
     torch.set_num_threads(1)
     kernels.keep_freed_memory()  # as hepml train and hepml score do
     h = Hepml(device, folder, batch)
-    jobs = (h.prepare, h.first_pass, h.next_pass, h.train, h.infer, h.logits, h.epoch, h.operations,
-            h.multiply)  # fmt: skip
+    jobs = (h.prepare, h.first_pass, h.first_pass_on_all_cores, h.next_pass, h.train,
+            h.infer, h.logits, h.epoch, h.operations, h.multiply)  # fmt: skip
     serve({job.__name__: job for job in jobs}, choose_clock(device))
 
 

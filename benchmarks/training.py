@@ -4,11 +4,13 @@
 
 weaver-core 0.5.3 gets an environment of its own (``--environment``; made if it is not there). Both
 sides get the same ROOT files in the schema of JetClass, the same batches, the published Particle
-Transformer and the same weights. Each runs in a process of its own with one thread; round by round,
-first one, then the other does
+Transformer and the same weights. Each runs in a process of its own, with one thread where nothing
+else is said; round by round, first one, then the other does
 
 - first pass: ROOT files to batches; hepml writes its columns, and features of particles, to disk
   on the way,
+- first pass on all cores: the same on the wall; weaver with so many workers (--num-workers), hepml
+  with a process per core that reads files, as the workflow does, and as many threads,
 - second pass: batches again; hepml reads its features back and maps their file into memory,
 - next pass: batches again, in another order; weaver reads file by file ("stream", its fastest
   without holding all jets in memory), a hundredth of each file at a time (its default), or holds
@@ -17,8 +19,9 @@ first one, then the other does
 - infer: logits of one batch,
 - epoch: training and validation by the loops of both packages.
 
-On a CPU the time is CPU time; on a GPU it is time on the wall, under bfloat16 autocast (weaver's
---use-amp), and weaver's network also runs under torch.compile (its --compile).
+On a CPU the time is CPU time where no wall is named; on a GPU it is time on the wall, under
+bfloat16 autocast (weaver's --use-amp), and weaver's network also runs under torch.compile (its
+--compile).
 """
 
 import argparse
@@ -60,6 +63,7 @@ class Case:
     weaver: tuple[str, dict[str, object]]
     hepml: tuple[str, dict[str, object]]
     goal: float | None = None
+    clock: str = "seconds"  # or "wall"
 
 
 def make_environment(folder: Path) -> Path:
@@ -124,6 +128,14 @@ def cases(options: argparse.Namespace) -> list[Case]:
             Case(f"first pass, {mode}", ("first_pass", {"mode": mode}), ("first_pass", {}), 4)
             for mode in ("stream", "default")
         ),
+        *(
+            Case(
+                f"first pass on all cores, {workers} workers",
+                ("first_pass", {"mode": "stream", "workers": workers}),
+                ("first_pass_on_all_cores", {}), 4, "wall",
+            )
+            for workers in range((os.cpu_count() or 1) + 1)
+        ),
         Case("second pass, stream", ("next_pass", {"mode": "stream", "jets": jets}),
              ("next_pass", {})),
         *(
@@ -172,7 +184,7 @@ def measure(
             answers = [side.ask(job[0], **job[1])
                        for side, job in ((weaver, case.weaver), (hepml, case.hepml))]  # fmt: skip
             if number:
-                cost = [answer["seconds"] / answer["jets"] for answer in answers]
+                cost = [answer[case.clock] / answer["jets"] for answer in answers]
                 seconds.setdefault(case.name, []).append((cost[0], cost[1]))
             product = hepml.ask("multiply")
             peak = max(peak, product["operations"] / product["seconds"])

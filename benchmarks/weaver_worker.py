@@ -65,9 +65,10 @@ class Weaver:
             self._infer(inputs_, compiled=False)
         return {}
 
-    def first_pass(self, mode: str) -> dict[str, Any]:
+    def first_pass(self, mode: str, workers: int = 0) -> dict[str, Any]:
         """From files to batches, once, settings read included."""
-        return {"jets": self._count(self._loader(name=f"train {mode}", **STEADY[mode]))}
+        loader = self._loader(name=f"train {mode}", workers=workers, **STEADY[mode])
+        return {"jets": self._count(loader)}
 
     def next_pass(self, mode: str, jets: int) -> dict[str, Any]:
         """Batches once more, from the same loader."""
@@ -124,13 +125,14 @@ class Weaver:
             compile_model=compiled,
         )  # fmt: skip
 
-    def _loader(self, name: str = "", **options: Any) -> DataLoader:  # noqa: ANN401
-        """As ``weaver --num-workers 0`` makes it."""
+    def _loader(self, name: str = "", workers: int = 0, **options: Any) -> DataLoader:  # noqa: ANN401
+        """As ``weaver --num-workers`` makes it."""
         settings = str(self.folder / "weaver.yaml")
         if "load_range_and_fraction" in options:
             options["fetch_step"] = 1
         dataset = SimpleIterDataset(self.files, settings, self.batch, name=name, **options)
-        return DataLoader(dataset, batch_size=self.batch, pin_memory=self.device.type == "cuda")
+        pin = self.device.type == "cuda"
+        return DataLoader(dataset, batch_size=self.batch, pin_memory=pin, num_workers=workers)
 
     def _to_device(
         self, inputs: dict[str, Tensor], label: dict[str, Tensor]

@@ -36,7 +36,7 @@ class Worker:
         )
 
     def ask(self, job: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
-        """Let it do a job; what it answers, and its ``seconds``."""
+        """Let it do a job; what it answers, its ``seconds`` and those on the ``wall``."""
         streams = self._process.stdin, self._process.stdout
         if streams[0] is None or streams[1] is None:
             raise RuntimeError("worker without pipes")
@@ -66,9 +66,10 @@ def serve(jobs: dict[str, Callable[..., dict[str, Any]]], clock: Callable[[], fl
     for line in sys.stdin:
         request = json.loads(line)
         job = jobs[request.pop("job")]
-        started = clock()
+        started = clock(), time.perf_counter()
         answer = job(**request)
-        answers.write(json.dumps({"seconds": clock() - started} | answer) + "\n")
+        cost = {"seconds": clock() - started[0], "wall": time.perf_counter() - started[1]}
+        answers.write(json.dumps(cost | answer) + "\n")
 
 
 def choose_clock(device: str) -> Callable[[], float]:
