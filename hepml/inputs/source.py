@@ -125,15 +125,11 @@ class ParticleSource:
             local = events[mine] - self._first[number]
             start[mine] = offsets[local]
             counts[mine] = offsets[local + 1] - start[mine]
-        position = runs(start, counts)
         if len(present) == 1:
-            return self._values[present[0]].take(position, axis=0), counts
-        values = np.empty((len(position), self._values[0].shape[1]), np.float32)
-        of_particle = np.repeat(sample, counts)
-        for number in present:
-            rows = np.flatnonzero(of_particle == number)
-            values[rows] = self._values[number].take(position[rows], axis=0)
-        return values, counts
+            return self._values[present[0]].take(runs(start, counts), axis=0), counts
+        where = zip(sample.tolist(), start.tolist(), (start + counts).tolist(), strict=True)
+        pieces = (self._values[number][first:stop] for number, first, stop in where)
+        return np.concatenate([self._values[0][:0], *pieces]), counts
 
 
 def runs(start: Int64[np.ndarray, " n"], counts: Int64[np.ndarray, " n"]) -> np.ndarray:
