@@ -1,7 +1,7 @@
 """zlib blocks of ROOT files by libdeflate: two to three times as fast as by Python's zlib.
 
 Most ntuples are compressed by zlib, and inflating them is most of the cost of reading them.
-uproot has a setting for this, ``uproot.ZLIB.library``, which its reader never looks at (5.7.7).
+uproot has a setting for this, of its class ZLIB, which its reader never looks at (5.7.7).
 """
 
 import deflate
