@@ -78,13 +78,13 @@ class Hepml:
 
     def first_pass_on_all_cores(self) -> dict[str, Any]:
         """The same with files shared out to processes, as samples are by the workflow."""
-        cores = os.cpu_count() or 1
+        files = self._files()
+        cores = min(os.cpu_count() or 1, len(files))
         if self.processes is None:
             context = multiprocessing.get_context("spawn")
             self.processes = ProcessPoolExecutor(cores, mp_context=context)
         shutil.rmtree(self.columns, ignore_errors=True)
         self.columns.mkdir()
-        files = self._files()
         jobs = [
             self.processes.submit(read_files, self.folder, files[n::cores], self.columns / str(n))
             for n in range(cores)

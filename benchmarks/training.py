@@ -10,7 +10,8 @@ else is said; round by round, first one, then the other does
 - first pass: ROOT files to batches; hepml writes its columns, and features of particles, to disk
   on the way,
 - first pass on all cores: the same on the wall; weaver with so many workers (--num-workers), hepml
-  with a process per core that reads files, as the workflow does, and as many threads,
+  with a process per core (but not more than files) that reads, as the workflow does, and as many
+  threads,
 - second pass: batches again; hepml reads its features back and maps their file into memory,
 - next pass: batches again, in another order; weaver reads file by file ("stream", its fastest
   without holding all jets in memory), a hundredth of each file at a time (its default), or holds
@@ -134,7 +135,7 @@ def cases(options: argparse.Namespace) -> list[Case]:
                 ("first_pass", {"mode": "stream", "workers": workers}),
                 ("first_pass_on_all_cores", {}), 4, "wall",
             )
-            for workers in range((os.cpu_count() or 1) + 1)
+            for workers in range(min(os.cpu_count() or 1, FILES) + 1)
         ),
         Case("second pass, stream", ("next_pass", {"mode": "stream", "jets": jets}),
              ("next_pass", {})),

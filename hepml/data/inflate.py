@@ -1,4 +1,4 @@
-"""zlib blocks of ROOT files by libdeflate: two to three times as fast as by Python's zlib.
+"""zlib blocks of ROOT files by libdeflate: the data stage takes 0.7 of its time by Python's zlib.
 
 Most ntuples are compressed by zlib, and inflating them is most of the cost of reading them.
 uproot has a setting for this, of its class ZLIB, which its reader never looks at (5.7.7).
