@@ -31,6 +31,7 @@ from hepml.configfile import parse
 from hepml.data.stage import make_columns
 from hepml.data.store import open_columns
 from hepml.inputs import on_device
+from hepml.inputs.kept import KeptParticles
 from hepml.inputs.source import Source, read_labels
 from hepml.models import build
 from hepml.models.particle_transformer import from_weaver
@@ -70,6 +71,12 @@ class Hepml:
         self.batches = [(inputs, label) for inputs, label, _ in few]
         return {"counts": torch.cat([inputs[2] for inputs, _ in self.batches]).tolist()}
 
+    def tidy(self) -> dict[str, Any]:
+        """Remove what an earlier pass left."""
+        self.opened = None
+        shutil.rmtree(self.columns, ignore_errors=True)
+        return {}
+
     def first_pass(self) -> dict[str, Any]:
         """From files to batches, once; the columns stay on disk."""
         self._read_files()
@@ -83,14 +90,13 @@ class Hepml:
         if self.processes is None:
             context = multiprocessing.get_context("spawn")
             self.processes = ProcessPoolExecutor(cores, mp_context=context)
-        shutil.rmtree(self.columns, ignore_errors=True)
         self.columns.mkdir()
         jobs = [
             self.processes.submit(read_files, self.folder, files[n::cores], self.columns / str(n))
             for n in range(cores)
         ]
-        self.opened = self._open([job.result() for job in jobs])
         with threads(cores):
+            self.opened = self._open([job.result() for job in jobs])
             return self.next_pass()
 
     def next_pass(self) -> dict[str, Any]:
@@ -156,7 +162,6 @@ class Hepml:
         return self._network().eval()(*inputs)
 
     def _read_files(self) -> None:
-        shutil.rmtree(self.columns, ignore_errors=True)
         read_files(self.folder, self._files(), self.columns)
 
     def _files(self) -> list[str]:
@@ -168,6 +173,8 @@ class Hepml:
         source: Source = on_device(samples, MODEL, self.device, room)
         label = torch.from_numpy(read_labels(samples).label.astype(np.float32))
         every = Batches(source, np.arange(len(label)), label, torch.ones(len(label)))
+        if isinstance(source, KeptParticles):
+            source.make(every.events)  # as hepml train does
         return every.to(self.device)
 
     def _some(self, jets: slice) -> Batches:
@@ -219,7 +226,7 @@ def main() -> None:
     torch.set_num_threads(1)
     kernels.keep_freed_memory()  # as hepml train and hepml score do
     h = Hepml(device, folder, batch)
-    jobs = (h.prepare, h.first_pass, h.first_pass_on_all_cores, h.next_pass, h.train,
+    jobs = (h.prepare, h.tidy, h.first_pass, h.first_pass_on_all_cores, h.next_pass, h.train,
             h.infer, h.logits, h.epoch, h.operations, h.multiply)  # fmt: skip
     serve({job.__name__: job for job in jobs}, choose_clock(device))
 

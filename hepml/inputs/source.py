@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float32, Float64, Int8, Int64
 from torch import Tensor
 
+from hepml import kernels
 from hepml.data.store import Columns
 from hepml.errors import InputError
 
@@ -118,18 +119,30 @@ class ParticleSource:
         sample = np.searchsorted(self._first, events, side="right") - 1
         counts = np.empty(len(events), np.int64)
         start = np.empty(len(events), np.int64)
-        present = np.unique(sample)
-        for number in present:
+        for number in np.unique(sample):
             mine = sample == number
             offsets = self._offsets[number]
             local = events[mine] - self._first[number]
             start[mine] = offsets[local]
             counts[mine] = offsets[local + 1] - start[mine]
-        if len(present) == 1:
-            return self._values[present[0]].take(runs(start, counts), axis=0), counts
-        where = zip(sample.tolist(), start.tolist(), (start + counts).tolist(), strict=True)
-        pieces = (self._values[number][first:stop] for number, first, stop in where)
-        return np.concatenate([self._values[0][:0], *pieces]), counts
+        return gather_rows(self._values, sample, start, counts), counts
+
+
+def gather_rows(
+    tables: Sequence[Float32[np.ndarray, "_ columns"]],
+    table: Int64[np.ndarray, " runs"],
+    start: Int64[np.ndarray, " runs"],
+    counts: Int64[np.ndarray, " runs"],
+) -> Float32[np.ndarray, "rows columns"]:
+    """Rows ``start`` to ``start + counts`` of the table of each run, one run after another."""
+    if kernels.fit_for():
+        return kernels.gather(tables, table, start, counts)
+    present = np.unique(table)
+    if len(present) == 1:
+        return tables[present[0]].take(runs(start, counts), axis=0)
+    where = zip(table.tolist(), start.tolist(), (start + counts).tolist(), strict=True)
+    pieces = (tables[number][first:stop] for number, first, stop in where)
+    return np.concatenate([tables[0][:0], *pieces])
 
 
 def runs(start: Int64[np.ndarray, " n"], counts: Int64[np.ndarray, " n"]) -> np.ndarray:

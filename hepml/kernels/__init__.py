@@ -19,6 +19,7 @@ from hepml.kernels.calls import (
     residual_steps_backward,
 )
 from hepml.kernels.compiled import LANES, description, fit_for, fit_for_rows, without_kernels
+from hepml.kernels.gather import gather
 from hepml.kernels.images import Drawing, jet_images
 from hepml.kernels.memory import keep_freed_memory
 from hepml.kernels.rows import gelu_layers, row_chain, row_gelu, row_moments, row_norm_backward
@@ -39,6 +40,7 @@ __all__ = [
     "description",
     "fit_for",
     "fit_for_rows",
+    "gather",
     "gelu_layers",
     "jet_images",
     "keep_freed_memory",

@@ -11,6 +11,8 @@ from jaxtyping import Float32, Int64
 
 from hepml.kernels.pointers import COUNT, bounds, loaded, of_arrays, threads
 
+_JETS_PER_THREAD = 4096
+
 
 class Quantity(IntEnum):
     """What a feature is made of; numbers as in sets.cpp."""
@@ -95,12 +97,17 @@ def particle_sets(
     momenta = np.empty((first_kept[-1], 4), np.float32)
     table = (_Feature * len(features))(*map(_described, features))
     sets = _Sets(values.shape[1], *momentum, ctypes.addressof(table), len(features),
-                 any_order, threads().value)  # fmt: skip
+                 any_order, _threads(len(counts)))  # fmt: skip
     make = loaded().particle_sets
     make.restype = COUNT
     outcome = make(ctypes.byref(sets), *of_arrays(values, first), COUNT(len(counts)),
                    *of_arrays(first_kept, made, momenta))  # fmt: skip
     return made, momenta, Outcome(outcome)
+
+
+def _threads(jets: int) -> int:
+    """None but this one for a batch: others would take longer to come than to help."""
+    return max(1, min(threads().value, jets // _JETS_PER_THREAD))
 
 
 def _described(feature: Feature) -> _Feature:

@@ -28,6 +28,7 @@ from hepml.training.resume import Resumable, resumable
 from hepml.training.state import Keeper
 from hepml.training.task import (
     Task,
+    make_inputs,
     notes,
     prepare,
     standardisation,
@@ -94,6 +95,7 @@ def train_task(task: Task, output: Path, report: Report, checkpoints: Resumable)
         report(note)
     if _has_kernels(task):
         report(f"kernels: {kernels.description()}")
+    make_inputs(task, report)
     number = task.job.model.ensemble
     of_member = fingerprints(task.job, task.samples, task.fold, task.device, task.world.size)
     members = []

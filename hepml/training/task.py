@@ -25,6 +25,7 @@ from hepml.training.batches import Batches
 from hepml.training.losses import balanced_weights
 from hepml.training.parallel import ALONE, World
 from hepml.training.probe import make_probe, require_logits
+from hepml.training.result import Report
 
 
 def validation_fold(fold: int, folds: int) -> int:
@@ -155,6 +156,13 @@ def notes(task: Task) -> Iterator[str]:
     if isinstance(task.training.source, KeptParticles):
         most = resident_bytes(task.samples, task.job.model) / 1e9
         yield f"features of particles take {most:.2g} GB of disk at most while this trains"
+
+
+def make_inputs(task: Task, report: Report) -> None:
+    """Make, and keep, what the network will read again and again."""
+    source = task.training.source
+    if isinstance(source, KeptParticles):
+        source.make(np.concatenate([task.training.events, task.stopping.events]), report)
 
 
 def _room(folder: Path, job: TrainingJob) -> OpenRoom | None:

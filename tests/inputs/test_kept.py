@@ -1,5 +1,5 @@
 import errno
-import io
+import os
 import sys
 import tempfile
 from functools import partial
@@ -65,12 +65,66 @@ def test_events_without_any_particle_are_kept():
         assert counts.tolist() == [0, 0]
 
 
-def test_a_full_disk_is_told_with_what_was_wanted(tmp_path):
-    class Full(io.FileIO):
-        def write(self, _):
-            raise OSError(errno.ENOSPC, "No space left on device")
+def test_events_made_at_once_are_those_of_the_source():
+    """20,000 events in several threads, of which some are there before, against one call."""
+    counts = np.random.default_rng(1).integers(0, 5, 20_000)
+    wanted = np.random.default_rng(2).permutation(20_000)[:15_000]
+    source = Counting(counts)
+    kept = KeptParticles(source, counts, tempfile.TemporaryFile)
+    kept.take(wanted[:10])
+    kept.make(wanted)
+    assert sorted(source.made) == sorted(wanted)
+    for expected, found in zip(Counting(counts).take(wanted), kept.take(wanted), strict=True):
+        assert torch.equal(expected, found)
+    assert len(source.made) == len(wanted)
 
-    kept = KeptParticles(Counting(COUNTS), COUNTS, lambda: Full(tmp_path / "room", "w+"))
+
+def test_long_making_is_told(monkeypatch):
+    monkeypatch.setattr("hepml.inputs.kept._NEWS", 0.0)
+    counts = np.ones(5000, np.int64)
+    told = []
+    KeptParticles(Counting(counts), counts, tempfile.TemporaryFile).make(
+        np.arange(5000), told.append
+    )
+    assert told[0] == "features of particles: made of 2,048 of 5,000 events"
+    assert told[-1] == "features of particles: made of 5,000 of 5,000 events"
+
+
+def test_what_the_source_raises_in_a_thread_is_raised():
+    counts = np.ones(5000, np.int64)
+
+    class Broken(Counting):
+        def take(self, events):
+            if 4000 in events:
+                raise InputError("jet 4000: broken")
+            return super().take(events)
+
+    kept = KeptParticles(Broken(counts), counts, tempfile.TemporaryFile)
+    with pytest.raises(InputError, match="jet 4000"):
+        kept.make(np.arange(5000))
+
+
+def test_other_numbers_of_particles_than_announced_are_refused():
+    kept = KeptParticles(Counting(COUNTS), COUNTS + 1, tempfile.TemporaryFile)
+    with pytest.raises(RuntimeError, match="other numbers of particles"):
+        kept.take(np.array([0]))
+
+
+def test_a_disk_that_takes_little_at_a_time(monkeypatch):
+    write = os.pwrite
+    monkeypatch.setattr("os.pwrite", lambda file, data, place: write(file, data[:5], place))
+    kept = KeptParticles(Counting(COUNTS), COUNTS, tempfile.TemporaryFile)
+    events = np.arange(6)
+    for expected, found in zip(Counting(COUNTS).take(events), kept.take(events), strict=True):
+        assert torch.equal(expected, found)
+
+
+def test_a_full_disk_is_told_with_what_was_wanted(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    kept = KeptParticles(Counting(COUNTS), COUNTS, tempfile.TemporaryFile)
     with pytest.raises(InputError, match=r"\(No space left on device\).*make room there"):
         kept.take(np.array([0, 2]))
 

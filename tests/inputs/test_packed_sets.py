@@ -153,7 +153,8 @@ def test_features_are_those_in_double_precision(features, ordered, maximum):
     assert sets.particles_cut == len(values) - len(kept)
 
 
-def test_threads_share_the_jets():
+def test_threads_share_the_jets(monkeypatch):
+    monkeypatch.setattr("hepml.kernels.sets._JETS_PER_THREAD", 1)
     values, numbers = random_jets(np.random.default_rng(2), jets=50)
     threads, found = torch.get_num_threads(), []
     try:

@@ -1,12 +1,15 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
+from hepml import kernels
 from hepml.config import Cnn, ParticleTransformer
 from hepml.data.store import ColumnWriter, open_columns
 from hepml.errors import InputError
 from hepml.inputs import open_source
-from hepml.inputs.source import ParticleSource
+from hepml.inputs.source import ParticleSource, gather_rows
 from hepml.models import build
 
 FIELDS = ("px", "py", "pz", "energy", "deta", "dphi")
@@ -52,6 +55,31 @@ def test_one_event_may_be_taken_twice(samples):
     values, counts = source.gather(np.array([3, 3]))
     assert values[:, 0].tolist() == [5, 5]
     assert counts.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("by", [nullcontext, kernels.without_kernels], ids=["kernel", "numpy"])
+def test_rows_are_those_of_slices(by):
+    random = np.random.default_rng(1)
+    tables = [random.random((rows, 7), np.float32) for rows in (400, 1, 300)]
+    counts = random.integers(0, 9, 500)
+    table = random.choice([0, 2], 500)
+    start = random.integers(0, 290, 500)
+    slices = [tables[t][a : a + n] for t, a, n in zip(table, start, counts, strict=True)]
+    with by():
+        found = gather_rows(tables, table, start, counts)
+        one = gather_rows(tables[:1], np.zeros(500, int), start, counts)
+        none = gather_rows(tables, table[:0], start[:0], counts[:0])
+    np.testing.assert_array_equal(found, np.concatenate(slices))
+    of_one = [tables[0][a : a + n] for a, n in zip(start, counts, strict=True)]
+    np.testing.assert_array_equal(one, np.concatenate(of_one))
+    assert none.shape == (0, 7)
+
+
+def test_rows_beyond_a_table_are_refused():
+    table = np.zeros((10, 3), np.float32)
+    for start, count in ((8, 3), (-1, 1), (5, -1)):
+        with pytest.raises(IndexError, match="beyond the end"):
+            kernels.gather([table], np.array([0]), np.array([start]), np.array([count]))
 
 
 def test_samples_with_other_fields_do_not_fit(write_jets):
